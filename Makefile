@@ -1,0 +1,22 @@
+# Two commands do everything on a fresh machine with Python 3.11+, git and make: `make run` and `make test`.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+run: .venv/ready          ## the whole pipeline; PRESET=name, ARGS="--set section.key=value"
+	doctune run $(if $(PRESET),--preset $(PRESET)) $(ARGS)
+
+test: .venv/ready         ## all tests, end-to-end ones included
+	python -m pytest $(ARGS)
+
+repro: .venv/ready        ## the same pipeline through DVC alone
+	dvc repro
+
+ui: .venv/ready           ## MLflow and Prefect in the browser
+	doctune ui
+
+lint: .venv/ready         ## style and types
+	ruff check . && ruff format --check . && mypy
+
+.venv/ready: requirements.lock pyproject.toml
+	python3 -m venv .venv && pip install --quiet --requirement requirements.lock && pip install --quiet --no-deps --no-build-isolation --editable . && touch $@
+
+.PHONY: run test repro ui lint

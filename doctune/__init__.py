@@ -1,0 +1,1 @@
+"""doctune turns a bilingual documentation site into its own translator."""

@@ -1,0 +1,81 @@
+"""Which aligned pairs are no training material, and why: one rule a reason, the first that holds is counted.
+
+reason_to_drop("NoExecute", "NoExecute", limits)                    # "untranslated"
+reason_to_drop("Pods run on nodes.", "Pod 运行在节点上。", limits)      # None: the pair stays
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from doctune.text import SHORTCODE, count_cjk, flatten, has_cjk, visible
+
+_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|<(code|tt|pre)>.*?</\2>", re.S)
+_URL = re.compile(r"https?://[^\s<>\"'）)，。]+|\[[^\[\]]*\]:\s*\S+")
+_LETTERS = re.compile(r"[A-Za-z]{2,}")
+_ENTITY = re.compile(r"&[a-zA-Z]+;|&#\d+;")
+_CUT_TAG = re.compile(r"</?[A-Za-z]+\s*$|^[A-Za-z]+ [a-z]+=\"[^\"]*\">")
+_SLACK = 5  # characters added to both lengths, so that one-word headings pass where a sentence would not
+
+
+@dataclass(frozen=True)
+class Limits:
+    """max_chars: longest text of either side, on one line. Ratios: Chinese to English characters that a reader sees.
+
+    max_latin: largest share of Latin letters in what a reader sees of the Chinese outside code (a Chinese character
+    weighing three letters); it is asked of texts with at least 60 such letters, as names and flags fill short ones.
+    """
+
+    max_chars: int
+    min_ratio: float
+    max_ratio: float
+    max_latin: float
+
+
+@dataclass(frozen=True)
+class _Pair:
+    en: str
+    zh: str
+    en_seen: str
+    zh_seen: str
+    limits: Limits
+
+
+def _wrong_language(pair: _Pair) -> bool:
+    if count_cjk(pair.en_seen) * 10 > len(pair.en_seen):
+        return True
+    latin = sum(map(len, _LETTERS.findall(_words(pair.zh))))
+    return latin >= 60 and latin / (latin + 3 * count_cjk(pair.zh)) > pair.limits.max_latin
+
+
+def _off_length(pair: _Pair) -> bool:
+    ratio = (len(pair.zh_seen) + _SLACK) / (len(pair.en_seen) + _SLACK)
+    return not pair.limits.min_ratio <= ratio <= pair.limits.max_ratio
+
+
+RULES: tuple[tuple[str, Callable[[_Pair], bool]], ...] = (
+    ("empty", lambda pair: not pair.en or not pair.zh),
+    ("untranslated", lambda pair: not has_cjk(pair.zh) or pair.en == pair.zh),
+    ("wrong_language", _wrong_language),
+    ("boilerplate", lambda pair: not _LETTERS.search(_URL.sub("", SHORTCODE.sub("", pair.en))) or not pair.en_seen),
+    ("code_only", lambda pair: not _LETTERS.search(_words(pair.en))),
+    ("broken_markup", lambda pair: _CUT_TAG.search(pair.en) is not None or _CUT_TAG.search(pair.zh) is not None),
+    ("overlong", lambda pair: max(len(pair.en), len(pair.zh)) > pair.limits.max_chars),
+    ("length_ratio", _off_length),
+)
+
+
+def reason_to_drop(en: str, zh: str, limits: Limits) -> str | None:
+    """The first reason to drop a pair, or None to keep it. Texts are raw: markup and hard-wrapped lines are allowed."""
+    en, zh = flatten(en, "en"), flatten(zh, "zh")
+    pair = _Pair(en, zh, _unescaped(visible(en)), _unescaped(visible(zh)), limits)
+    return next((reason for reason, holds in RULES if holds(pair)), None)
+
+
+def _words(text: str) -> str:
+    """What is left for words: no code, URLs, entities or tags."""
+    return _ENTITY.sub(" ", _URL.sub(" ", visible(_CODE.sub(" ", text))))
+
+
+def _unescaped(text: str) -> str:
+    return _ENTITY.sub(" ", text) if "&" in text else text

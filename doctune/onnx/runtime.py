@@ -1,0 +1,84 @@
+"""Running an exported model on a CPU: Optimum's ONNX Runtime classes inside doctune's Translator.
+
+    translator = load(Path("models/onnx"))
+    translator.translate(["Pods are the smallest unit."])       # ["Pod 是最小的单元。"]
+
+Markup, batches and limits are the Translator's, the same code as in PyTorch. Nothing is fetched and no code of the folder runs.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from doctune.errors import DoctuneError
+from doctune.files import read_json
+from doctune.prompts import read_recipe
+from doctune.section import Section, validate
+from doctune.translation import TranslateParams, Translator
+
+SHIPPED_FILE = "shipped.json"
+ENCODER, MERGED, CAUSAL = "encoder_model.onnx", "decoder_model_merged.onnx", "model.onnx"
+DECODER, WITH_PAST = "decoder_model.onnx", "decoder_with_past_model.onnx"
+_ERRORS_ONLY = 3  # ONNX Runtime's log severity
+
+
+class Shipped(Section):
+    """The facts beside a shipped model: how it is to be decoded, and the SHA-256 of each other file of its folder."""
+
+    precision: str
+    decoding: TranslateParams
+    files: dict[str, str]
+
+
+def load(onnx: Path) -> Translator:
+    """Open a folder that the export stage wrote; raises DoctuneError where it is not whole."""
+    path = onnx / SHIPPED_FILE
+    if not path.is_file():
+        raise DoctuneError(f"{onnx} holds no exported model (it has no {SHIPPED_FILE}); run the export stage (dvc repro export)")
+    shipped = validate(Shipped, read_json(path), f"{path}:")
+    for name, digest in shipped.files.items():
+        file = onnx / name
+        if Path(name).name != name or not file.is_file() or sha256(file) != digest:
+            raise DoctuneError(f"{file} is not the file that was exported; restore the folder (dvc checkout) or run the export stage again")
+    return open_graphs(onnx, shipped.decoding)
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def open_graphs(folder: Path, params: TranslateParams) -> Translator:
+    """A Translator around the graphs in `folder`, merged or not, in any precision."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    names = [ENCODER, MERGED] if (folder / MERGED).is_file() else [ENCODER, DECODER, WITH_PAST]
+    seq2seq = (folder / ENCODER).is_file()
+    if missing := [name for name in (names if seq2seq else [CAUSAL]) if not (folder / name).is_file()]:
+        raise DoctuneError(f"{folder} has no {' and no '.join(missing)}, so it holds no ONNX model; run the export stage (dvc repro export)")
+    recipe = read_recipe(folder)
+    transformers_logging.set_verbosity_error()
+    from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSeq2SeqLM
+
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    on_cpu = {"provider": "CPUExecutionProvider", "session_options": _options()}
+    try:
+        if seq2seq:
+            model = ORTModelForSeq2SeqLM.from_pretrained(folder, use_merged=MERGED in names, **on_cpu, **local)
+        else:
+            model = ORTModelForCausalLM.from_pretrained(folder, file_name=CAUSAL, **on_cpu, **local)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+    except Exception as error:  # ONNX Runtime raises a class of its own for each cause; each means these files do not make a model
+        raise DoctuneError(f"{folder} cannot be opened as an ONNX model: {' '.join(str(error).split())[:300]}") from error
+    return Translator(model, tokenizer, recipe, seq2seq, params)
+
+
+def _options() -> Any:
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    options.log_severity_level = _ERRORS_ONLY
+    return options

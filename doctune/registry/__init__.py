@@ -1,0 +1,52 @@
+"""MLflow's side of doctune: runs, registered versions and the models that ship, each found by the hash of its content.
+
+    store = connect()                                        # MLFLOW_TRACKING_URI, or mlruns/mlflow.db of this project
+    with training_run(store, train_key, params) as run:      # tasks.train
+        run.log({"loss": 2.31, "learning_rate": 3e-4}, step=20)
+    version = ensure_version(store, register_params, files)  # tasks.register; alias challenger
+    version = ensure_shipped(store, register_params, files)  # tasks.export; tag shipped_model
+    reconcile(store, register_params, files)                 # after a cache hit: [] when MLflow still has all of it
+    promote(store, "doctune", "challenger")                  # alias champion
+    folder = fetch(store, shipped_uri(store, "doctune", "champion"))
+
+Nothing here goes into a DVC out. Every function that writes can be called again: it repairs what is missing and leaves the rest.
+Only this package and doctune.pyfunc know MLflow; it is imported when `connect` is called.
+"""
+
+from doctune.registry.connect import Store, connect
+from doctune.registry.lineage import Files, RegisterParams, model_hash
+from doctune.registry.reconcile import ensure_run, log_evaluation, reconcile
+from doctune.registry.runs import TrainingRun, find_run, replay_run, training_run
+from doctune.registry.versions import (
+    Version,
+    ensure_shipped,
+    ensure_version,
+    fetch,
+    list_versions,
+    promote,
+    resolve,
+    shipped_uri,
+)
+
+__all__ = [
+    "Files",
+    "RegisterParams",
+    "Store",
+    "TrainingRun",
+    "Version",
+    "connect",
+    "ensure_run",
+    "ensure_shipped",
+    "ensure_version",
+    "fetch",
+    "find_run",
+    "list_versions",
+    "log_evaluation",
+    "model_hash",
+    "promote",
+    "reconcile",
+    "replay_run",
+    "resolve",
+    "shipped_uri",
+    "training_run",
+]

@@ -1,0 +1,131 @@
+"""A pyfunc model with everything it needs inside: weights, a copy of doctune, signature, example, exact requirements.
+
+    uri = ensure_package(store, "model", {"model_hash": digest}, {"model": Path("models/tuned")}, TORCH, run_id)
+    # "models:/m-3f5f9f904ea748dda8f459be59332925"
+
+Logged models are found by a tag with the hash of their content; one that MLflow half received is completed, not doubled.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from doctune.registry.connect import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+EXAMPLE = ["Pods are the smallest unit that you can deploy.", "Run `kubectl get pods` to list them."]
+WEIGHTS = "weights"
+PREFIX = "models:/"
+COMMON = ("mlflow", "numpy", "pydantic", "ruamel.yaml", "sacremoses", "sentencepiece", "transformers")
+TORCH = (*COMMON, "safetensors", "torch")
+ADAPTER = (*TORCH, "peft")
+ONNX = (*COMMON, "onnxruntime", "optimum", "optimum-onnx", "torch")
+
+
+def ensure_package(
+    store: Store, name: str, tags: Mapping[str, str], weights: Mapping[str, Path], requirements: tuple[str, ...], run_id: str | None
+) -> str:
+    """The URI of the logged model `name` with these tags, which is logged if it is not there whole. Call it under the store's lock."""
+    found = find_packages(store, name, tags)
+    model = next((model for model in found if is_whole(store, model)), None)
+    if model is None:
+        model = found[0] if found else _create(store, name, tags, run_id)
+        _fill(store, model, weights, requirements)
+    return f"{PREFIX}{model.model_id}"
+
+
+def find_packages(store: Store, name: str, tags: Mapping[str, str]) -> list["LoggedModel"]:
+    """Logged models with this name and all tags, oldest first."""
+    wanted = " AND ".join([f"name = '{name}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())])
+    return list(
+        store.client.search_logged_models(
+            [store.experiment_id], wanted, order_by=[{"field_name": "creation_timestamp", "ascending": True}]
+        )
+    )
+
+
+def get_package(store: Store, uri: str) -> "LoggedModel | None":
+    """The logged model of a models:/m-... URI, None when it was deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return store.client.get_logged_model(uri.removeprefix(PREFIX))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+            return None
+        raise
+
+
+def is_whole(store: Store, model: "LoggedModel") -> bool:
+    """Whether MLflow has received all of the model and its files are still there."""
+    if str(model.status) != "READY":
+        return False
+    if (local := _local(model)) is not None:
+        return (local / "MLmodel").is_file() and (local / "data" / WEIGHTS).is_dir()
+    return any(entry.path == "MLmodel" for entry in store.client.list_logged_model_artifacts(model.model_id))
+
+
+def download(store: Store, model: "LoggedModel") -> Path:
+    """A local folder with the model; where it is already on this disk, that folder itself: do not write into it."""
+    import mlflow.artifacts
+
+    if (local := _local(model)) is not None:
+        return local
+    with store.as_default():
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{PREFIX}{model.model_id}"))
+
+
+def _local(model: "LoggedModel") -> Path | None:
+    return Path(model.artifact_location) if model.artifact_location.startswith("/") else None
+
+
+def _create(store: Store, name: str, tags: Mapping[str, str], run_id: str | None) -> "LoggedModel":
+    from mlflow.entities import LoggedModelOutput
+
+    model = store.client.create_logged_model(store.experiment_id, name, run_id, dict(tags), model_type="translation")
+    if run_id is not None:
+        store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return model
+
+
+def _fill(store: Store, model: "LoggedModel", weights: Mapping[str, Path], requirements: tuple[str, ...]) -> None:
+    """Build the MLflow folder from `weights` (its folders by their name inside) and upload it."""
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    import doctune
+
+    staging = store.root / ".doctune" / "package"  # one at a time: the caller holds the lock
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        (staging / WEIGHTS).mkdir(parents=True)
+        for inside, folder in weights.items():
+            (staging / WEIGHTS / inside).symlink_to(folder.resolve(), target_is_directory=True)  # MLflow copies what it points at
+        mlflow.pyfunc.save_model(
+            staging / "model",
+            loader_module="doctune.pyfunc",
+            data_path=str(staging / WEIGHTS),
+            code_paths=[str(Path(str(doctune.__file__)).parent)],
+            mlflow_model=Model(
+                artifact_path=model.artifact_location, model_uuid=model.model_id, model_id=model.model_id, run_id=model.source_run_id
+            ),
+            # a column without a name takes lists, Series, dicts and DataFrames; with a name only the last two
+            signature=ModelSignature(inputs=Schema([ColSpec("string")]), outputs=Schema([ColSpec("string")])),
+            input_example=EXAMPLE,
+            pip_requirements=pinned(requirements),
+        )
+        store.client.log_model_artifacts(model.model_id, str(staging / "model"))
+        store.client.finalize_logged_model(model.model_id, "READY")
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def pinned(names: tuple[str, ...]) -> list[str]:
+    """name==version as installed here, without a local tag such as +cpu, which no index has."""
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]

@@ -1,0 +1,154 @@
+"""source.lock.yaml: which commit each named source stands at, so that a crawl of a moving branch can be repeated.
+
+    kubernetes:                      # crawl.name
+      url: https://github.com/kubernetes/website
+      ref: main
+      commit: 5c31237a7b4d1ea3d63bb7ede22543067d59c38f
+    example:
+      tree: examples/site            # DVC itself hashes a local folder: nothing to lock
+
+`locked` reads an entry (the crawl); `update` moves it to where its ref stands now (`doctune source update`, schedules).
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from doctune.errors import DoctuneError
+from doctune.files import whole_file
+from doctune.retry import patiently
+from doctune.section import Section, read_yaml, validate
+from doctune.sources.params import COMMIT, CrawlParams, address
+from doctune.sources.run_git import remote
+
+LS_REMOTE_SECONDS = 120
+LOCK_SECONDS = 60
+_ADVICE = "run `doctune source update`"
+
+
+class GitEntry(Section):
+    url: str
+    ref: str
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+class TreeEntry(Section):
+    tree: str
+
+
+Entry = GitEntry | TreeEntry
+
+
+def locked(params: CrawlParams, path: Path) -> Entry:
+    """The entry of `params.name`; raises DoctuneError when it is missing, malformed, or belongs to another source."""
+    entries = _entries(path)
+    if params.name not in entries:
+        raise DoctuneError(f"{path} has no entry {params.name!r} (crawl.name); {_ADVICE}")
+    raw = entries[params.name]
+    if params.source == "tree":
+        wanted = {"tree": params.tree}
+        if raw != wanted:
+            raise DoctuneError(_differs(path, params.name, wanted, raw))
+        return validate(TreeEntry, raw, f"{path}, {params.name}:")
+    wanted = {"url": params.url, "ref": params.ref}
+    if not isinstance(raw, dict) or {key: raw.get(key) for key in wanted} != wanted:
+        raise DoctuneError(_differs(path, params.name, wanted, raw))
+    return validate(GitEntry, raw, f"{path}, {params.name}:")
+
+
+def update(params: CrawlParams, path: Path) -> tuple[Entry | None, Entry]:
+    """Resolve `params.ref` now and write the entry of `params.name`, leaving every other as it is; returns (old, new).
+
+    Old is None when there was no valid entry. The file is untouched when nothing changed. Two processes that update
+    different names at once both succeed. Raises DoctuneError when the repository or the ref does not exist or cannot be
+    reached.
+    """
+    from filelock import FileLock, Timeout
+    from ruamel.yaml import YAML
+
+    new: Entry
+    if params.source == "tree":
+        new = TreeEntry(tree=params.tree)
+    else:
+        new = GitEntry(url=params.url, ref=params.ref, commit=resolve(params.url, params.ref))
+    guard = path.resolve().parent / ".doctune" / f"{path.name}.lock"
+    try:
+        guard.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(guard, timeout=LOCK_SECONDS):
+            before = _entries(path) if path.exists() else {}
+            old = _parse(before.get(params.name))
+            if old != new:
+                yaml = YAML()  # round trip: keeps comments and order of the other entries
+                document: Any = yaml.load(path.read_text(encoding="utf-8")) if before else None
+                document = {} if document is None else document
+                document[params.name] = new.model_dump()
+                with whole_file(path) as tmp, tmp.open("w", encoding="utf-8") as file:
+                    yaml.dump(document, file)
+    except Timeout:
+        raise DoctuneError(
+            f"another process has held {guard} for {LOCK_SECONDS} s; wait for it and try again"
+        ) from None
+    except OSError as error:
+        raise DoctuneError(
+            f"could not lock {path}: {error.strerror}; free some space or fix its permissions"
+        ) from error
+    return old, new
+
+
+def resolve(url: str, ref: str) -> str:
+    """The commit at which a branch or tag of `url` stands; a full 40-character commit is taken as it is.
+
+    A branch is preferred to a tag of the same name, and an annotated tag gives the commit that it points at.
+    """
+    if COMMIT.fullmatch(ref):
+        return ref
+    where = address(url)
+    if where.startswith("/") and not Path(where).is_dir():
+        raise DoctuneError(
+            f"wanted a git repository at {url}, which does not exist (seen from {Path.cwd()}); check crawl.url"
+        )
+    anywhere = ref == "HEAD" or ref.startswith("refs/")
+    limits = [] if anywhere else ["--heads", "--tags"]  # a busy forge has tens of thousands of other refs
+    command = ["ls-remote", "--quiet", *limits, "--", where, ref, f"{ref}^{{}}"]
+    out, _ = patiently(lambda: remote(command, where, LS_REMOTE_SECONDS), f"asking {url} where {ref} stands")
+    lines = out.decode("utf-8", "replace").splitlines()
+    refs = {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
+    names = [ref] if anywhere else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+    for name in names:
+        commit = refs.get(f"{name}^{{}}") or refs.get(name)
+        if commit is not None:
+            if not COMMIT.fullmatch(commit):
+                raise DoctuneError(f"wanted a commit of 40 characters (SHA-1), got {commit!r} for {ref} of {url}")
+            return commit
+    raise DoctuneError(
+        f"{url} has no branch or tag {ref!r}; check crawl.ref (a commit is given by all its 40 characters)"
+    )
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise DoctuneError(f"{path} does not exist; {_ADVICE}")
+    entries = read_yaml(path)
+    if entries is None:
+        return {}
+    if not isinstance(entries, dict):
+        kind = type(entries).__name__
+        raise DoctuneError(
+            f"wanted a mapping of source names in {path}, got {kind}; restore it, or remove it and {_ADVICE}"
+        )
+    return entries
+
+
+def _parse(raw: Any) -> Entry | None:
+    if not isinstance(raw, dict):
+        return None
+    try:
+        return validate(TreeEntry, raw, "") if "tree" in raw else validate(GitEntry, raw, "")
+    except DoctuneError:  # whatever it was, it is about to be replaced
+        return None
+
+
+def _differs(path: Path, name: str, wanted: dict[str, str], got: Any) -> str:
+    shown = {key: got.get(key) for key in wanted} if isinstance(got, dict) and wanted.keys() & got.keys() else got
+    return f"{path} has another source as {name!r}: wanted {wanted}, got {shown}; {_ADVICE}, or change crawl.name"

@@ -1,0 +1,101 @@
+"""The knobs of the crawl: which documentation site is read, and from where.
+
+crawl:
+  source: git                                   # or tree: the local folder below
+  name: kubernetes                              # its key in source.lock.yaml
+  tree: examples/site
+  url: https://github.com/kubernetes/website
+  ref: main
+  source_dir: content/en/docs
+  target_dir: content/zh-cn/docs
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, model_validator
+
+from doctune.section import Section
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SCHEME = re.compile(r"(https?|ssh|git|file)://.+")
+_SCP_LIKE = re.compile(r"(\w[\w.-]*@)?\w[\w.-]*:(?!:).+")
+_NOT_IN_REF = re.compile(r"\.\.|@\{|//|[\s~^:?*\[\\]|[\x00-\x1f\x7f]")
+
+
+def _slug(name: str) -> str:
+    if not _SLUG.fullmatch(name):
+        raise ValueError("wanted lower-case letters, digits and single hyphens")
+    return name
+
+
+def _content_dir(path: str) -> str:
+    plain = path.isprintable() and "\\" not in path and not path.startswith("-")
+    if not path or not plain or PurePosixPath(path).as_posix() != path:
+        raise ValueError("wanted a plain relative path with forward slashes, such as content/en/docs")
+    if PurePosixPath(path).is_absolute() or any(part in ("", ".", "..", ".git") for part in path.split("/")):
+        raise ValueError("wanted a path inside the repository, such as content/en/docs")
+    return path
+
+
+def _url(url: str) -> str:
+    """Refuse what git would take as an option or a command to run, and secrets that the lock would put under git."""
+    if not url:
+        return url
+    if url.startswith("-") or not url.isprintable():
+        raise ValueError("wanted the address of a git repository or a path to one, not an option")
+    if "://" in url or "::" in url.split("/")[0]:
+        if not _SCHEME.fullmatch(url):
+            raise ValueError("wanted an https, http, ssh, git or file address, or a local path")
+        user, at, host = url.split("://", 1)[1].split("/", 1)[0].rpartition("@")
+        if host.startswith("-"):
+            raise ValueError("wanted a host name, not an option")
+        if at and (":" in user or url.startswith("http")):
+            raise ValueError("wanted no user or password in the address (it goes under git); use a credential helper")
+    return url
+
+
+def _ref(ref: str) -> str:
+    if ref.startswith(("-", "/")) or ref.endswith(("/", ".", ".lock")) or _NOT_IN_REF.search(ref):
+        raise ValueError("wanted a branch, a tag or a full 40-character commit")
+    return ref
+
+
+class CrawlParams(Section):
+    """Section `crawl`. `tree` is watched by DVC whichever source is read, so it is always a folder.
+
+    The two content folders are relative to the repository or tree, and neither lies in the other.
+    """
+
+    source: Literal["tree", "git"]
+    name: Annotated[str, AfterValidator(_slug)]
+    tree: str
+    url: Annotated[str, AfterValidator(_url)]
+    ref: Annotated[str, AfterValidator(_ref)]
+    source_dir: Annotated[str, AfterValidator(_content_dir)]
+    target_dir: Annotated[str, AfterValidator(_content_dir)]
+
+    @model_validator(mode="after")
+    def _complete(self) -> "CrawlParams":
+        if not self.tree:
+            raise ValueError("tree: wanted a local folder (DVC watches it in either case)")
+        if self.source == "git" and not (self.url and self.ref):
+            raise ValueError("url, ref: wanted both when source is git")
+        source, target = PurePosixPath(self.source_dir), PurePosixPath(self.target_dir)
+        if source.is_relative_to(target) or target.is_relative_to(source):
+            raise ValueError("source_dir, target_dir: wanted two folders, neither inside the other")
+        return self
+
+    @property
+    def dirs(self) -> dict[str, str]:
+        """The content folder of each language, keyed as in the rows: en, zh."""
+        return {"en": self.source_dir, "zh": self.target_dir}
+
+
+def address(url: str) -> str:
+    """What git is given for `url`: a local path made absolute (seen from the project's root), others as they are."""
+    if "://" in url or (_SCP_LIKE.fullmatch(url) and "/" not in url.split(":", 1)[0]):
+        return url
+    return str(Path(url).resolve())

@@ -1,0 +1,97 @@
+"""transformers' Trainer with a sampler, a loss and an evaluation made for translation.
+
+Three things differ, each for a measured reason: batches are buckets of like length (padding), the output layer runs at
+label positions only (a vocabulary is most of a small model's work), and the validation loss is an average over tokens,
+without label smoothing, so that it compares between batch sizes.
+"""
+
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from doctune.prompts import IGNORED
+from doctune.training.data import BucketSampler, EncodedPairs, collate, cost
+
+
+class TranslationTrainer(Trainer):
+    """`batch_tokens` padded tokens a batch; everything else is the Trainer's own."""
+
+    def __init__(self, *args: Any, batch_tokens: int, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.batch_tokens = batch_tokens
+        self.tokens_seen = 0
+        self._clock = (time.perf_counter(), 0)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        return self.accelerator.prepare(self._loader(self.train_dataset, shuffle=True))
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        return self._loader(eval_dataset or self.eval_dataset, shuffle=False)
+
+    def _loader(self, dataset: EncodedPairs, shuffle: bool) -> DataLoader[Any]:
+        seq2seq = bool(self.model.config.is_encoder_decoder)
+        costs = [cost(example, seq2seq) for example in dataset.examples]
+        sampler = BucketSampler(costs, self.batch_tokens, self.args.seed, shuffle)
+        pad_id = self.processing_class.pad_token_id
+        return DataLoader(dataset, batch_sampler=sampler, collate_fn=lambda rows: collate(rows, pad_id))
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        logits, targets = answer_logits(model, inputs)
+        if model.training:
+            self.tokens_seen += targets.numel()
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.args.label_smoothing_factor if model.training else 0.0)
+        return (loss, ()) if return_outputs else loss
+
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Mean negative log-likelihood a token (nats) over the validation rows."""
+        was_training = self.model.training
+        self.model.eval()
+        total, tokens = 0.0, 0
+        with torch.no_grad():
+            for batch in self.get_eval_dataloader(eval_dataset):
+                batch = self._prepare_inputs(batch)
+                with self.compute_loss_context_manager():
+                    logits, targets = answer_logits(self.model, batch)
+                total += F.cross_entropy(logits.float(), targets, reduction="sum").item()
+                tokens += targets.numel()
+        self.model.train(was_training)
+        metrics = {f"{metric_key_prefix}_loss": total / max(tokens, 1)}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._clock = (time.perf_counter(), self.tokens_seen)  # evaluation is not training time
+        return metrics
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs:
+            (then, seen), now = self._clock, time.perf_counter()
+            logs["tokens_per_second"] = round((self.tokens_seen - seen) / max(now - then, 1e-9), 1)
+            self._clock = (now, self.tokens_seen)
+        super().log(logs, *args, **kwargs)
+
+
+def answer_logits(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (answer tokens, vocabulary) and their targets (answer tokens,), for positions that the loss looks at only.
+
+    Works on encoder-decoder and causal models, with or without PEFT adapters (they live inside the base's layers).
+    """
+    model = getattr(model, "module", model)
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    labels = batch["labels"]
+    if model.config.is_encoder_decoder:
+        hidden = model.model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels),
+            use_cache=False,
+        ).last_hidden_state
+    else:
+        hidden = model.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).last_hidden_state
+        hidden, labels = hidden[:, :-1], labels[:, 1:]
+    kept = labels != IGNORED
+    logits = model.get_output_embeddings()(hidden[kept])
+    bias = getattr(model, "final_logits_bias", None)
+    return (logits if bias is None else logits + bias), labels[kept]

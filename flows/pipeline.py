@@ -1,0 +1,218 @@
+"""dvc.yaml as a Prefect flow: one task per stage, run through DVC, which alone decides what is fresh.
+
+    from flows.run import run_pipeline
+    run_pipeline(preset="k8s-small", overrides=["train.epochs=2"], refresh=True)     # what `doctune run` does
+
+A task ends as Cached (nothing to do, no process started), Restored (taken from DVC's cache), Completed (run), Failed or
+Cancelled; what needs a failed stage does not run. Independent stages run side by side.
+"""
+
+import contextvars
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.context import get_run_context
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Completed, Failed, State
+
+from doctune.errors import DoctuneError
+from doctune.locks import hold
+from flows.child import GRACE_SECONDS, Stop
+from flows.dead_locks import drop_dead_locks
+from flows.graph import Dag, Stage
+from flows.stage_run import StageFailed, StageStopped, run_stage
+from flows.summary import Row, RunSummary, summarise
+
+if TYPE_CHECKING:
+    from prefect.futures import PrefectFuture
+
+FLOW_LOCK = Path(".doctune") / "flow.lock"
+SOURCE_LOCK = Path("source.lock.yaml")
+WATCH_SECONDS = 3.0
+RECONCILED = ("register", "export")  # stages whose side effects in MLflow a cache hit skips
+
+
+@flow(name="pipeline", persist_result=False)
+def pipeline(preset: str | None = None, overrides: list[str] | None = None, refresh: bool = False) -> Any:
+    """Bring the project in the current folder up to date.
+
+    preset: a name in presets/, written into params.yaml with `overrides` laid over it; without either, params.yaml as it stands.
+    overrides: "section.key=value", each.
+    refresh: ask where the source's branch or tag stands now, and move source.lock.yaml there.
+
+    Returns a RunSummary. Failed (with the stage's real error) when a stage failed, something is wrong with the configuration, or
+    another flow run holds this checkout; Cancelled when it was cancelled in Prefect, or by SIGINT or SIGTERM.
+    """
+    root = Path.cwd()
+    logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
+    run_id = str(get_run_context().flow_run.id)  # type: ignore[union-attr]  # inside a flow there is one
+    stop = Stop()
+    try:
+        with hold(root / FLOW_LOCK, "to start a flow run on this checkout"), _watched(run_id, stop):
+            return _run(root, run_id, stop, preset, overrides or [], refresh)
+    except DoctuneError as error:
+        get_run_logger().error(str(error))
+        return Failed(message=str(error), data=error)
+    except (KeyboardInterrupt, TerminationSignal):
+        if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker ends this process, and says in what state
+            raise
+        return Cancelled(message="interrupted from outside (SIGINT or SIGTERM)")
+
+
+def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: list[str], refresh: bool) -> Any:
+    logger = get_run_logger()
+    begin = time.monotonic()
+    if preset is not None or overrides:
+        from doctune.params import configure
+
+        configure(preset, overrides)
+    if preset is not None:
+        os.environ["DOCTUNE_PRESET"] = preset  # stages tag the MLflow run with it
+    if drop_dead_locks(root):
+        logger.info("removed what a killed DVC process had left in .dvc/tmp/rwlock")
+    dag = Dag(root)
+    if dag.reads(SOURCE_LOCK):
+        _lock_source(root, refresh)
+    rows: dict[str, Row] = {}
+    stages = dag.stages()
+    run = _stage_task(dag, root, run_id, stop, rows)
+    futures: dict[str, PrefectFuture[State]] = {}
+    try:
+        for stage in stages:
+            named = run.with_options(name=stage.name, task_run_name=stage.name)
+            futures[stage.name] = named.submit(stage.name, wait_for=[futures[name] for name in stage.needs])
+        for future in futures.values():
+            future.wait()
+    except BaseException:
+        stop.request("the flow was interrupted")
+        for future in futures.values():
+            future.wait(GRACE_SECONDS + 5)
+        raise
+    summary = summarise(root, run_id, [_row(stage, rows) for stage in stages], time.monotonic() - begin)
+    _show(summary)
+    failures = [row.message for row in summary.stages if row.state == "Failed"]
+    if failures:
+        return Failed(message="; ".join(failures), data=StageFailed("; ".join(failures)))
+    if stop.requested():
+        return Cancelled(message=stop.reason)
+    return summary
+
+
+def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, Row]) -> Any:
+    """The Prefect task of this run: brings the stage it is given up to date, and notes how in `rows`."""
+
+    @task(cache_policy=NO_CACHE, persist_result=False)
+    def stage(name: str) -> State:
+        logger = get_run_logger()
+        begin = time.monotonic()
+
+        def end(state: str, message: str) -> None:
+            rows[name] = Row(name, state, time.monotonic() - begin, message)
+
+        try:
+            if stop.requested():
+                raise StageStopped(f"stage {name} was not started: {stop.reason}")
+            verdict = dag.judge(name)
+            if not verdict.stale:
+                state, message = "Cached", "nothing changed"
+            else:
+                message = _some(verdict.stale)
+                logger.info("%s: %s", name, message)
+                ran = run_stage(root, name, checkout=verdict.restorable, log=logger.info, stop=stop, flow_run_id=run_id)
+                state = ran.state
+            if state != "Completed" and name in RECONCILED:
+                for repaired in reconcile_mlflow(root, dag, name):
+                    logger.info("MLflow: %s", repaired)
+        except StageStopped as error:
+            end("Cancelled", str(error))
+            return Cancelled(message=str(error))
+        except DoctuneError as error:
+            end("Failed", str(error))
+            return Failed(message=str(error))  # Prefect logs it
+        end(state, message)
+        return Completed(name=state, message=message)
+
+    return stage
+
+
+def reconcile_mlflow(root: Path, dag: Dag, name: str) -> list[str]:
+    """What MLflow lacked of a model whose stage `name` was a cache hit, repaired; in words."""
+    from flows.reconcile import reconcile_mlflow as reconcile
+
+    commands = dag.commands()
+    return reconcile(root, commands["register"], commands["export"] if name == "export" else None)
+
+
+@task(name="source", task_run_name="source", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=[5, 20])
+def update_source(root: Path) -> State:
+    """Move source.lock.yaml to where the source's ref stands now."""
+    from doctune.section import load_section
+    from doctune.sources.lock import update
+    from doctune.sources.params import CrawlParams
+
+    old, new = update(load_section(CrawlParams, "crawl"), root / SOURCE_LOCK)
+    message = "nothing changed" if old == new else f"{old or 'nothing'} -> {new}"
+    return Completed(name="Cached" if old == new else "Completed", message=message)
+
+
+def _lock_source(root: Path, refresh: bool) -> None:
+    from doctune.section import load_section
+    from doctune.sources.lock import locked
+    from doctune.sources.params import CrawlParams
+
+    if not refresh:
+        with suppress(DoctuneError):  # no entry for this source, or one for another url or ref
+            locked(load_section(CrawlParams, "crawl"), root / SOURCE_LOCK)
+            return
+    update_source(root)
+
+
+@contextmanager
+def _watched(run_id: str, stop: Stop) -> Iterator[None]:
+    """Ask Prefect every few seconds whether the run is being cancelled: nobody else tells a run started from a terminal."""
+    done = threading.Event()
+
+    def watch() -> None:
+        with get_client(sync_client=True) as client:
+            while not done.wait(WATCH_SECONDS):
+                with suppress(Exception):  # a server that restarts must not end the run
+                    state = client.read_flow_run(run_id).state  # type: ignore[arg-type]  # a string is taken
+                    if state is not None and (state.is_cancelling() or state.is_cancelled()):
+                        stop.request("the run was cancelled in Prefect")
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(watch,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _without_empty_traceback(record: logging.LogRecord) -> bool:
+    """Prefect logs a returned Failed state with the traceback of no exception, shown as "NoneType: None"."""
+    if record.exc_info and record.exc_info[0] is None:
+        record.exc_info = None
+    return True
+
+
+def _row(stage: Stage, rows: dict[str, Row]) -> Row:
+    return rows.get(stage.name) or Row(stage.name, "Not run", 0.0, "what it needs is not up to date")
+
+
+def _some(reasons: tuple[str, ...]) -> str:
+    return ", ".join(reasons[:4]) + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else "")
+
+
+def _show(summary: RunSummary) -> None:
+    from prefect.artifacts import create_markdown_artifact
+
+    create_markdown_artifact(summary.markdown, key="summary", description="What this run did, and the scores")

@@ -1,0 +1,90 @@
+"""After a cache hit of register or export: does MLflow still have what the files stand for? Asked cheaply when nothing moved.
+
+    reconcile_mlflow(Path.cwd(), register.cmd, export.cmd)    # [] or ["version 4 registered", ...]
+
+Importing MLflow takes longer than a whole run in which nothing is to be done. So once everything was found in order, the
+state of a local store (its database and artifacts, by size and time) is noted in `.doctune/mlflow-settled.json`, and while
+that and the reports stand as they were, nothing can have been lost and nothing is asked. Another store is asked every time.
+"""
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from doctune.errors import DoctuneError
+from doctune.files import hash_text, read_json, write_json
+
+SETTLED = Path(".doctune") / "mlflow-settled.json"
+
+
+def reconcile_mlflow(root: Path, register: str, export: str | None) -> list[str]:
+    """Repair what MLflow lacks of the registered and exported model; returns what was repaired, in words.
+
+    `register` and `export` are the stages' commands in dvc.yaml, which name all files; `export` is None when that stage is
+    not up to date yet. Raises DoctuneError when MLflow does not answer.
+    """
+    options = _options(register)
+    exported = _options(export) if export else {}
+    reports = [root / name for name in (options["metrics"], options["out"], exported.get("report")) if name]
+    before = _state(root, reports)
+    if before is not None and before == _noted(root):
+        return []
+    from doctune import registry
+    from doctune.section import load_section
+
+    files = registry.Files(
+        base=Path(options["base"]),
+        model=Path(options["model"]),
+        splits=Path(options["splits"]),
+        metrics=Path(options["metrics"]),
+        changes=Path(options["changes"]),
+        plots=Path(options["plots"]),
+        curves=Path(options["curves"]),
+        train_report=Path(options["train-report"]),
+        dvc_lock=Path("dvc.lock"),
+        register_report=Path(options["out"]),
+        onnx=Path(exported["onnx"]) if exported else None,
+        export_report=Path(exported["report"]) if exported else None,
+    )
+    repaired = registry.reconcile(registry.connect(root), load_section(registry.RegisterParams, "register"), files)
+    if (after := _state(root, reports)) is not None:
+        write_json(root / SETTLED, {"state": after})
+    return repaired
+
+
+def _options(command: str) -> dict[str, str]:
+    words = shlex.split(command)
+    return {word[2:]: value for word, value in zip(words, words[1:], strict=False) if word.startswith("--")}
+
+
+def _noted(root: Path) -> str | None:
+    try:
+        return str(read_json(root / SETTLED)["state"])
+    except (DoctuneError, KeyError, TypeError):
+        return None
+
+
+def _state(root: Path, reports: list[Path]) -> str | None:
+    """A hash over a local store and the reports as they stand; None when the store is not a local database, or is not there."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{root.resolve() / 'mlruns' / 'mlflow.db'}"
+    if not uri.startswith("sqlite:///"):
+        return None
+    database = (root / uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
+    if not database.is_file():
+        return None
+    parts = [uri, *_stats([database, database.with_name(f"{database.name}-wal"), *sorted(reports)])]
+    for folder, folders, names in os.walk(database.parent / "artifacts"):
+        folders.sort()
+        parts += _stats(Path(folder, name) for name in sorted(names))
+    return hash_text(*parts)
+
+
+def _stats(paths: Any) -> Iterator[str]:
+    for path in paths:
+        try:
+            found = path.stat()
+            yield f"{path} {found.st_size} {found.st_mtime_ns}"
+        except OSError:
+            yield f"{path} missing"

@@ -1,0 +1,76 @@
+"""The pipeline flow from a terminal, or as the child of a scheduled run.
+
+    summary = run_pipeline(preset=None, overrides=["train.epochs=2"], refresh=False)
+    python -m flows.run --set train.epochs=2 --refresh              # the same, in the project in the current folder
+"""
+
+import argparse
+import atexit
+import gc
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from doctune.errors import DoctuneError
+from doctune.locks import hold
+from flows.server import connected
+from flows.summary import RunSummary
+from tasks.stage import fail
+
+
+class Interrupted(DoctuneError):
+    """The run was cancelled."""
+
+    exit_code = 130
+
+
+def run_pipeline(preset: str | None, overrides: list[str], refresh: bool, tags: tuple[str, ...] = ()) -> RunSummary:
+    """Run the flow in this process and project; raises DoctuneError with a failed stage's real error, Interrupted when cancelled.
+
+    Talks to the Prefect server that `flows.server.connected` finds. Prefect's log goes to stderr as it comes.
+    """
+    root = Path.cwd()
+    atexit.register(gc.freeze)  # else Python searches Prefect's modules for garbage as it ends: half a second
+    with hold(root / ".doctune" / "flow.lock", "to start a flow run on this checkout"):
+        pass  # refused before a server is started for nothing; the flow takes it for the whole run
+    with connected(root):
+        from prefect import tags as tagged
+        from prefect.exceptions import CancelledRun
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        from flows.pipeline import pipeline
+
+        for name in ("EventsWorker", "APILogWorker"):
+            logging.getLogger(name).setLevel(logging.ERROR)  # "still processing items" at every end
+        # Heartbeats are for the automations of a deployment; waiting for their thread to end costs up to a second.
+        with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tagged(*tags):
+            try:
+                summary: RunSummary = pipeline(preset=preset, overrides=overrides, refresh=refresh)
+            except CancelledRun as error:
+                raise Interrupted(str(error)) from None
+    return summary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m flows.run")
+    parser.add_argument("--preset")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--refresh", action="store_true")
+    parser.add_argument("--tag", dest="tags", action="append", default=[])
+    parser.add_argument("--summary", type=Path, help="write the run's summary here, as JSON")
+    options = parser.parse_args()
+    try:
+        summary = run_pipeline(options.preset, options.overrides, options.refresh, tuple(options.tags))
+        if options.summary:
+            from doctune.files import write_json
+
+            write_json(options.summary, asdict(summary))
+    except DoctuneError as error:
+        fail(error)
+    print(json.dumps(summary.counts()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

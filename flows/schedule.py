@@ -1,0 +1,76 @@
+"""`doctune schedule`: a Prefect server, the work pool, the deployments of prefect.yaml, and a worker, until Ctrl-C.
+
+    schedule()                                       # as prefect.yaml says
+    schedule(cron="* * * * *", overrides=["crawl.ref=v1.34"])    # to see it fire
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from doctune.errors import DoctuneError
+from doctune.files import whole_file
+from flows.child import Stop, run_child
+from flows.server import running_server
+
+POOL = "doctune"
+PREFECT_FILE = Path("prefect.yaml")
+
+
+def schedule(
+    cron: str | None = None,
+    preset: str | None = None,
+    overrides: list[str] | None = None,
+    log: Callable[[str], None] = print,
+    stop: Stop | None = None,
+) -> None:
+    """Deploy what prefect.yaml declares, then run a worker in the foreground; returns when `stop` is requested or on Ctrl-C.
+
+    cron: replaces every deployment's schedules. preset, overrides: parameters of the scheduled runs.
+    """
+    root, stop = Path.cwd(), stop or Stop()
+    if not PREFECT_FILE.exists():
+        raise DoctuneError(f"{PREFECT_FILE} does not exist; run from the project's root folder")
+    with running_server(root) as url:
+        log(f"Prefect at {url.removesuffix('/api')}")
+        path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environ = {**os.environ, "PREFECT_API_URL": url, "DOCTUNE_ROOT": str(root), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+        _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], root, environ, log, stop)
+        file = _effective(root, cron, preset, overrides or [])
+        _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(file)], root, environ, log, stop)
+        try:
+            _prefect(["worker", "start", "--pool", POOL, "--type", "process"], root, environ, log, stop)
+        except KeyboardInterrupt:
+            log("stopped; nothing is scheduled until the next `doctune schedule`")
+
+
+def _effective(root: Path, cron: str | None, preset: str | None, overrides: list[str]) -> Path:
+    """prefect.yaml itself, or a copy under .doctune with what was asked for laid over every deployment."""
+    if cron is None and preset is None and not overrides:
+        return PREFECT_FILE
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    declared: Any = yaml.load(PREFECT_FILE.read_text(encoding="utf-8"))
+    for deployment in declared["deployments"]:
+        if cron is not None:
+            deployment["schedules"] = [{**schedule, "cron": cron} for schedule in deployment["schedules"]]
+        deployment["parameters"] = {"preset": preset, "overrides": overrides}
+    file = root / ".doctune" / "prefect.yaml"
+    with whole_file(file) as tmp, tmp.open("w", encoding="utf-8") as out:
+        yaml.dump(declared, out)
+    return file
+
+
+def _prefect(words: list[str], root: Path, environ: Mapping[str, str], log: Callable[[str], None], stop: Stop) -> None:
+    lines: list[str] = []
+
+    def take(line: str) -> None:
+        lines[:] = [*lines[-20:], line]
+        log(line)
+
+    code = run_child([sys.executable, "-m", "prefect", *words], cwd=root, env=environ, log=take, stop=stop, grace=40)
+    if code != 0 and not stop.requested():
+        raise DoctuneError(f"prefect {' '.join(words[:2])} failed: {' '.join(lines[-3:])}")

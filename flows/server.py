@@ -1,0 +1,162 @@
+"""Where Prefect keeps its runs, and the server that a flow talks to.
+
+    with connected():                       # the user's server, this project's running one, or a temporary one
+        from flows.pipeline import pipeline
+        pipeline(preset=None, overrides=[], refresh=False)
+
+    with running_server() as url:           # this project's server with its UI, for `doctune ui` and `doctune schedule`
+        print(url)
+
+Prefect's home is `.doctune/prefect` in the project (PREFECT_HOME), so that a run writes nothing into the user's home and the
+UI shows this project's runs; who has a Prefect home already (`~/.prefect/profiles.toml`) or sets PREFECT_HOME keeps it, and
+with it their own server. Prefect's own temporary server would survive `kill -9` of the flow, so a keeper runs ours.
+Nothing here imports Prefect: it reads its settings from the environment when it is first imported.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from doctune.errors import DoctuneError
+from doctune.files import write_json
+from flows.child import end, start
+
+STATE = Path(".doctune")
+DEFAULT_PORT = 4200
+STARTUP_SECONDS = 120
+
+
+def prepare_environment(root: Path) -> None:
+    """Set what Prefect reads when it is imported, where the user has not."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", str(STARTUP_SECONDS))
+    os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
+    if "PREFECT_HOME" not in os.environ and not (Path.home() / ".prefect" / "profiles.toml").exists():
+        os.environ["PREFECT_HOME"] = str(root.resolve() / STATE / "prefect")
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy cannot reach a server on this machine
+        if any(os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme}_PROXY".upper()) for scheme in ("http", "https", "all")):
+            os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
+
+
+def configured_url() -> str | None:
+    """The API address that the user chose: PREFECT_API_URL, or the active profile of their Prefect home."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    profiles = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
+    try:
+        settings = tomllib.loads(profiles.read_text(encoding="utf-8"))
+        active = os.environ.get("PREFECT_PROFILE") or settings["active"]
+        url = settings["profiles"][active].get("PREFECT_API_URL")
+        return str(url) if url else None
+    except (OSError, KeyError, TypeError, AttributeError, tomllib.TOMLDecodeError):
+        return None
+
+
+def own_server(root: Path) -> str | None:
+    """The API address of this project's running server, as `running_server` noted it; None when it does not answer."""
+    try:
+        url = str(json.loads((root / STATE / "prefect-server.json").read_text(encoding="utf-8"))["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return url if healthy(url) else None
+
+
+def healthy(url: str, seconds: float = 2.0) -> bool:
+    """Whether a Prefect server answers at the API address `url`."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with suppress(urllib.error.URLError, OSError, ValueError), opener.open(f"{url}/health", timeout=seconds) as answer:
+        return bool(answer.status == 200 and answer.read(64).strip() == b"true")
+    return False
+
+
+@contextmanager
+def connected(root: Path | None = None) -> Iterator[str]:
+    """Yield the API address to use, set as PREFECT_API_URL: the user's, this project's server, or a temporary server.
+
+    Enter before importing Prefect. The temporary server starts while the body's imports run only if the body asks for it
+    through `ready`; here it is simply waited for. It ends with the block, or with this process, however that ends.
+    """
+    root = root or Path.cwd()
+    prepare_environment(root)
+    url = configured_url() or own_server(root)
+    if url:
+        os.environ["PREFECT_API_URL"] = url
+        yield url
+        return
+    port = _free_port()
+    with _server(root, port, ui=False) as url:
+        os.environ["PREFECT_API_URL"] = url
+        try:
+            yield url
+        finally:
+            os.environ.pop("PREFECT_API_URL", None)
+
+
+@contextmanager
+def running_server(root: Path | None = None, port: int | None = None) -> Iterator[str]:
+    """Yield the API address of this project's server, starting it (with its UI) when it does not run; ends what it started."""
+    root = root or Path.cwd()
+    prepare_environment(root)
+    url = configured_url() or own_server(root)
+    if url:
+        if not healthy(url):
+            raise DoctuneError(f"no Prefect server answers at {url} (PREFECT_API_URL or your Prefect profile); start it, or unset that")
+        yield url
+        return
+    note = root / STATE / "prefect-server.json"
+    with _server(root, port or _free_port(DEFAULT_PORT), ui=True) as url:
+        write_json(note, {"url": url, "pid": os.getpid()})
+        try:
+            yield url
+        finally:
+            note.unlink(missing_ok=True)
+
+
+@contextmanager
+def _server(root: Path, port: int, ui: bool) -> Iterator[str]:
+    url = f"http://127.0.0.1:{port}/api"
+    home = Path(os.environ["PREFECT_HOME"]) if "PREFECT_HOME" in os.environ else root / STATE / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / ("server.log" if ui else "temporary-server.log")
+    uvicorn = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port)]
+    quick = {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}  # as Prefect's own
+    environ = {**os.environ, "PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": url}
+    command = [sys.executable, "-m", *uvicorn, "--log-level", "error", "--timeout-keep-alive", "5"]
+    with log.open("wb") as out:
+        process = start(command, cwd=root, env=environ if ui else {**environ, **quick}, out=out, grace=5)
+    try:
+        _wait_until_healthy(process, url, log)
+        yield url
+    finally:
+        end(process)
+
+
+def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"])
+    while not healthy(url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()][-1:]
+            what = "ended" if process.poll() is not None else "did not answer in time"
+            raise DoctuneError(f"the Prefect server at {url} {what}: {' '.join(last)[:300]} (whole log: {log})")
+        time.sleep(0.1)
+
+
+def _free_port(wanted: int = 0) -> int:
+    """`wanted` when nobody listens there, else one that the system gives."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return _free_port()
+        return int(probe.getsockname()[1])

@@ -1,0 +1,65 @@
+"""What a flow run did, as plain data and as Markdown (the run's artifact in Prefect).
+
+    summary = summarise(Path.cwd(), run_id, rows, seconds)
+    summary.counts()                   # {"Cached": 9, "Completed": 1}
+    print(summary.markdown)
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+METRICS = Path("reports") / "metrics.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage of a run. `state`: Cached, Restored, Completed, Failed, Cancelled, or Not run."""
+
+    name: str
+    state: str
+    seconds: float
+    message: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did; `metrics` is reports/metrics.json, None where there is none."""
+
+    flow_run_id: str
+    seconds: float
+    stages: tuple[Row, ...]
+    metrics: dict[str, Any] | None
+    mlflow: str
+    markdown: str
+
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(row.state for row in self.stages))
+
+
+def summarise(root: Path, flow_run_id: str, rows: Sequence[Row], seconds: float) -> RunSummary:
+    """Put together stages, scores and the place to look further."""
+    metrics = None
+    parts = [_table(rows), ""]
+    if (root / METRICS).exists() and all(row.state in ("Cached", "Restored", "Completed") for row in rows):
+        from doctune.files import read_json
+        from doctune.scoring.report import markdown_summary
+
+        metrics = read_json(root / METRICS)
+        parts += [markdown_summary(metrics), ""]
+    mlflow = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"
+    parts.append(f"MLflow: [{mlflow}]({mlflow})" if mlflow.startswith("http") else f"MLflow: `{mlflow}` (see it with `make ui`)")
+    return RunSummary(flow_run_id, seconds, tuple(rows), metrics, mlflow, "\n".join(parts) + "\n")
+
+
+def _table(rows: Sequence[Row]) -> str:
+    lines = ["| stage | state | seconds | why |", "|---|---|---|---|"]
+    lines += [f"| {row.name} | {row.state} | {row.seconds:.1f} | {_cell(row.message)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,69 @@
+"""The two UIs on loopback: MLflow for experiments and models, Prefect for runs.
+
+    serve(mlflow_port=5000, prefect_port=4200)      # what `doctune ui` does; ends with Ctrl-C
+"""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from doctune.errors import DoctuneError
+from flows.server import _free_port, running_server
+
+STARTUP_SECONDS = 90
+
+
+def serve(mlflow_port: int, prefect_port: int) -> None:
+    """Start what does not run yet, print both addresses, and stay until interrupted."""
+    root = Path.cwd()
+    with mlflow_server(root, mlflow_port) as mlflow, running_server(root, prefect_port or None) as prefect:
+        print(f"MLflow   {mlflow}\nPrefect  {prefect.removesuffix('/api')}\nCtrl-C ends both.", flush=True)
+        while True:
+            time.sleep(3600)
+
+
+@contextmanager
+def mlflow_server(root: Path, port: int) -> Iterator[str]:
+    """Yield the address of MLflow's UI: the server that MLFLOW_TRACKING_URI names, or one of our own on the project's database."""
+    from doctune.registry import connect
+
+    store = connect(root)
+    if store.uri.startswith("http"):
+        yield store.uri
+        return
+    port = port if port and _free(port) else _free_port()
+    log = root / ".doctune" / "mlflow-server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+            cwd=root, env=os.environ | {"MLFLOW_TRACKING_URI": store.uri}, stdout=out, stderr=subprocess.STDOUT,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait(process, url, log)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _free(port: int) -> bool:
+    return _free_port(port) == port
+
+
+def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + STARTUP_SECONDS
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with opener.open(f"{url}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise DoctuneError(f"the MLflow server did not answer at {url} within {STARTUP_SECONDS} s; see {log}")

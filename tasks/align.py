@@ -1,0 +1,54 @@
+"""align: pairs of English and Chinese blocks from the pages that crawl found.
+
+    data/pages.parquet -> data/pairs.jsonl, reports/align.json
+
+    python -m tasks.align --pages data/pages.parquet --pairs data/pairs.jsonl --report reports/align.json
+
+Pages with broken front matter are named on stderr; the report counts all that was dropped, by reason.
+"""
+
+import sys
+from pathlib import Path
+
+from doctune.alignment import AlignParams, align_pages
+from doctune.errors import DoctuneError
+from doctune.files import write_json, write_jsonl
+from doctune.section import load_section
+from tasks.stage import stage
+
+
+def main(pages: Path, pairs: Path, report: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    params = load_section(AlignParams, "align")
+    try:
+        rows = pq.read_table(pages, columns=["lang", "path", "text"]).to_pylist()
+    except FileNotFoundError:
+        raise DoctuneError(f"{pages} does not exist; run the crawl stage that writes it") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DoctuneError(
+            f"{pages} is not a table of pages ({' '.join(str(error).split())[:200]}); run the crawl stage again"
+        ) from None
+    found, summary = align_pages(rows, params)
+    for place in summary["broken_front_matter"]:
+        print(
+            f"doctune: warning: {place['page']}:{place['line']}: broken front matter ({place['problem']}); "
+            "the page's body is aligned, its title may be left out",
+            file=sys.stderr,
+        )
+    write_jsonl(pairs, found)
+    write_json(report, summary)
+    by_kind = ", ".join(f"{count:,} {kind}" for kind, count in summary["pairs"]["by_kind"].items())
+    print(
+        f"{len(found):,} pairs ({summary['pairs']['distinct']:,} distinct; {by_kind}) "
+        f"from {summary['pages']['with_pairs']:,} pages"
+    )
+    print(
+        f"{sum(summary['dropped'].values()):,} blocks dropped: "
+        + ", ".join(f"{n:,} {why}" for why, n in summary["dropped"].items())
+    )
+
+
+if __name__ == "__main__":
+    stage(main)

@@ -1,0 +1,70 @@
+"""Stage `evaluate`: scores base and tuned, and the translation memory beside them, on the test rows.
+
+    python -m tasks.evaluate --splits data/splits \\
+        --base data/hypotheses/base.jsonl --tuned data/hypotheses/tuned.jsonl \\
+        --metrics reports/metrics.json --plots reports/plots --changes reports/changes.jsonl
+
+    data/splits/{train,test}.jsonl + hypotheses  ->  metrics.json     scores, intervals, differences, signatures
+                                                     plots/           tables for `dvc plots`, PNG pictures
+                                                     changes.jsonl    largest gains and losses; changes.md for reading
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from doctune.errors import DoctuneError
+from doctune.files import read_jsonl, write_json, write_jsonl, write_text
+from doctune.scoring import EvaluateParams
+from doctune.section import load_section
+from tasks.stage import stage
+
+At = Annotated[Path, typer.Option()]
+
+
+def main(splits: At, base: At, tuned: At, metrics: At, plots: At, changes: At) -> None:
+    from doctune.scoring.evaluation import BASE, TUNED, check_splits, evaluate, hypotheses_of, summarise
+    from doctune.scoring.plots import write_plots
+    from doctune.scoring.report import changes_markdown, largest_changes, slice_scores
+
+    params = load_section(EvaluateParams, "evaluate")
+    table = changes.with_suffix(".md")
+    if table == changes:
+        raise DoctuneError(f"wanted --changes to name a .jsonl file, got {changes}; the Markdown table goes beside it")
+    test, train = read_jsonl(splits / "test.jsonl"), read_jsonl(splits / "train.jsonl")
+    check_splits(test, train, splits)
+    outputs = {name: hypotheses_of(test, read_jsonl(path), path) for name, path in ((BASE, base), (TUNED, tuned))}
+
+    print(f"scoring {len(test):,} rows; translation memory of {len(train):,} pairs", flush=True)
+    evaluation = evaluate(test, train, outputs)
+    summary = summarise(evaluation, params)
+    found = largest_changes(evaluation, params.largest_changes)
+    write_plots(plots, summary, slice_scores(evaluation, params))
+    write_jsonl(changes, found)
+    write_text(table, changes_markdown(found))
+    write_json(metrics, summary)
+    _print(summary)
+
+
+def _print(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from doctune.scoring.report import SCORE_HEADER, gain_line, score_table
+
+    console = Console(highlight=False, soft_wrap=True)
+    groups = [(f"All {summary['rows']:,} rows", summary), (f"{summary['new_rows']:,} new rows", summary["new"])]
+    for title, group in groups:
+        table = Table(title=title, title_justify="left")
+        for index, name in enumerate(SCORE_HEADER):
+            table.add_column(name, justify="right" if index else "left", no_wrap=True)
+        for row in score_table(group):
+            table.add_row(*row)
+        if table.row_count:
+            console.print(table)
+    console.print(gain_line(summary))
+
+
+if __name__ == "__main__":
+    stage(main)

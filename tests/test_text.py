@@ -1,0 +1,86 @@
+"""Joining wrapped lines, what a reader sees, and the key by which duplicates are equal."""
+
+import pytest
+
+from doctune.text import count_cjk, flatten, has_cjk, match_key, visible
+
+GLOSSARY = '{{< glossary_tooltip text="节点" term_id="node" >}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "lang", "want"),
+    [
+        pytest.param("A Pod\nruns here.", "en", "A Pod runs here.", id="english-space"),
+        pytest.param("  A Pod\n\t runs here.  \n", "en", "A Pod runs here.", id="english-indented"),
+        pytest.param("调度器会挑选\n一个节点。", "zh", "调度器会挑选一个节点。", id="cjk-cjk-nothing"),
+        pytest.param("先检查名称，\n再创建 Pod。", "zh", "先检查名称，再创建 Pod。", id="wide-comma-cjk-nothing"),
+        pytest.param("先检查名称，\nPod 才会启动。", "zh", "先检查名称，Pod 才会启动。", id="wide-comma-latin-nothing"),
+        pytest.param("它会重启\nPod 三次。", "zh", "它会重启 Pod 三次。", id="cjk-latin-space"),
+        pytest.param("它会重启 Pod\n三次。", "zh", "它会重启 Pod 三次。", id="latin-cjk-space"),
+        pytest.param("至少需要\n3 个副本。", "zh", "至少需要 3 个副本。", id="cjk-digit-space"),
+        pytest.param("运行\n`kubectl` 命令", "zh", "运行 `kubectl` 命令", id="cjk-backtick-space"),
+        pytest.param("运行 `kubectl`\n命令", "zh", "运行 `kubectl` 命令", id="backtick-cjk-space"),
+        pytest.param("使用 API\nServer 对象", "zh", "使用 API Server 对象", id="latin-latin-space"),
+        pytest.param("参阅\n[调度](/a/)一节", "zh", "参阅[调度](/a/)一节", id="cjk-before-chinese-link"),
+        pytest.param("参阅\n[API](/a/) 一节", "zh", "参阅 [API](/a/) 一节", id="cjk-before-latin-link"),
+        pytest.param("参阅[调度](/a/)\n一节", "zh", "参阅[调度](/a/)一节", id="chinese-link-before-cjk"),
+        pytest.param("这是**重要\n内容**", "zh", "这是**重要内容**", id="inside-emphasis"),
+        pytest.param("这很**重要**\n也很难", "zh", "这很**重要**也很难", id="after-emphasis"),
+        pytest.param(f"运行在\n{GLOSSARY}\n之上", "zh", f"运行在{GLOSSARY}之上", id="glossary-with-chinese-text"),
+        pytest.param("（见\n下文）", "zh", "（见下文）", id="brackets"),
+        pytest.param("- 甲\n- 乙\n  续行", "zh", "- 甲\n- 乙续行", id="list-items-stay-lines"),
+        pytest.param("1. First\n2. Second\nline", "en", "1. First\n2. Second line", id="numbered-items-stay-lines"),
+        pytest.param("Released in\n2024. It is old.", "en", "Released in 2024. It is old.", id="a-year-is-no-item"),
+        pytest.param(
+            "| 名称 | 值 |\n|---|---|\n| 甲 | 乙 |", "zh", "| 名称 | 值 |\n|---|---|\n| 甲 | 乙 |", id="table"
+        ),
+        pytest.param("one\\\ntwo", "en", "one\\\ntwo", id="backslash-break"),
+        pytest.param("甲<br/>\n乙", "zh", "甲<br/>\n乙", id="br-break"),
+        pytest.param("由内核完成。  \n这很快。", "zh", "由内核完成。这很快。", id="two-spaces-are-no-break"),
+        pytest.param("甲\n\n乙", "zh", "甲乙", id="blank-line"),
+        pytest.param(" \n\t\n", "zh", "", id="white-space-only"),
+        pytest.param("", "en", "", id="empty"),
+    ],
+)
+def test_flatten(text: str, lang: str, want: str) -> None:
+    got = flatten(text, lang)  # type: ignore[arg-type]
+    assert got == want
+    assert flatten(got, lang) == got, "flattening twice changes nothing more"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        pytest.param("看 [调度](/a/b/) 和 ![图](x.png)", "看 调度 和 图", id="links"),
+        pytest.param(f"在{GLOSSARY}上", "在节点上", id="glossary-text"),
+        pytest.param('{{< glossary_tooltip term_id="node" >}}', "node", id="glossary-term"),
+        pytest.param('<a href="{{< ref "/x#Y" >}}">甲</a>', "甲", id="tag-holding-a-shortcode"),
+        pytest.param("`<Pod>`", "``", id="tags-are-gone-even-in-code"),
+        pytest.param("1 < 2", "1 < 2", id="no-tag"),
+    ],
+)
+def test_visible(text: str, want: str) -> None:
+    assert visible(text) == want
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        pytest.param(
+            "Use **`kubectl`** to\nlist [Pods](/a/).", "use kubectl to list pods", True, id="markup-case-wrapping"
+        ),
+        pytest.param("创建 **Pod**。", "创建Pod", True, id="chinese-spacing"),
+        pytest.param("ＡＰＩ（甲）", "api(甲)", True, id="width"),
+        pytest.param("Delete the Pod", "Delete the Job", False, id="other-word"),
+        pytest.param("1.29", "1.28", False, id="other-number"),
+        pytest.param("---", "***", False, id="marks-only"),
+    ],
+)
+def test_match_key(one: str, two: str, same: bool) -> None:
+    assert (match_key(one) == match_key(two)) is same
+    assert match_key(one)
+
+
+def test_cjk_counts_characters_not_punctuation() -> None:
+    assert has_cjk("一 Pod") and not has_cjk("Pod，（）。") and not has_cjk("")
+    assert count_cjk("三个 Pod，两个 Job。") == 4
