@@ -1,7 +1,7 @@
 """A lock between processes on one machine: held while its holder lives, dropped by the kernel when it dies.
 
-    with hold(Path(".doctune/flow.lock"), "a flow run on this checkout", wait=5):
-        ...                       # anyone else gets: "wanted to start a flow run on this checkout, but process 4711 ..."
+with hold(Path(".doctune/flow.lock"), "to start a flow run on this checkout", wait=5):
+    ...                       # another gets: "wanted to start a flow run on this checkout, but process 4711 ..."
 """
 
 import fcntl
@@ -22,14 +22,17 @@ _POLL_SECONDS = 0.1
 def hold(path: Path, wanted: str, wait: float = 0.0) -> Iterator[None]:
     """Hold an exclusive lock on `path` (made when missing, never removed: removing a lock file breaks the lock).
 
-    `wanted` names in words what is being done, for the message of the one that is refused. Waits up to `wait` seconds, then
-    raises DoctuneError naming the holder's process id and since when it holds. Other threads of one process are refused too.
+    `wanted` says in words what was wanted, for the message of the one that is refused. Waits up to `wait` seconds, then
+    raises DoctuneError naming the holder's process id and since when it holds. Other threads of the holder are refused
+    too.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise DoctuneError(f"could not open the lock {path}: {error.strerror or error}; check its permissions") from None
+        raise DoctuneError(
+            f"could not open the lock {path}: {error.strerror or error}; check its permissions"
+        ) from None
     with file:
         deadline = time.monotonic() + wait
         while True:

@@ -6,6 +6,7 @@
 Weights are safetensors only; pickled weights and a repository's own code are refused unless the `base` section opts in.
 """
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -83,6 +84,8 @@ def materialise_base(params: BaseParams, out: Path) -> dict[str, Any]:
 
 def load_model(folder: Path, base: Path | None = None, remote_code: bool = False) -> Loaded:
     """Open a model folder in float32: a whole model, or an adapter put on `base`."""
+    # It advises an optional package for 4-bit kernels each time it is imported (which PEFT and the Trainer do).
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer

@@ -27,19 +27,23 @@ class TranslationModel:
         self.engine = engine
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[str]:
-        """English in any shape that MLflow takes (list of str, a DataFrame's first column, {"text": [...]}), Chinese in a list."""
+        """Chinese, in a list, for English in any shape that MLflow takes: a list, a DataFrame's column, a dict."""
         return self.engine.translate(texts_of(model_input))
 
 
 def texts_of(model_input: Any) -> list[str]:
-    """The texts in a str, list, dict of one key, pandas Series or DataFrame (first column; a cell may hold a list of them)."""
+    """The texts in a str, list, dict of one key, pandas Series or DataFrame of one column (a cell may hold a list)."""
     if isinstance(model_input, dict):
         if len(model_input) != 1:
-            raise DoctuneError(f'wanted one key of texts, such as {{"text": [...]}}, got the keys {sorted(map(str, model_input))}')
+            raise DoctuneError(
+                f'wanted one key of texts, such as {{"text": [...]}}, got the keys {sorted(map(str, model_input))}'
+            )
         model_input = next(iter(model_input.values()))
     if hasattr(model_input, "iloc"):  # pandas, not imported here: its import takes longer than a short translation
         if model_input.ndim == 2 and model_input.shape[1] != 1:
-            raise DoctuneError(f"wanted one column of texts, got {list(map(str, model_input.columns))}; select the one to translate")
+            raise DoctuneError(
+                f"wanted one column of texts, got {list(map(str, model_input.columns))}; select the one to translate"
+            )
         model_input = (model_input.iloc[:, 0] if model_input.ndim == 2 else model_input).tolist()
     elif hasattr(model_input, "tolist"):
         model_input = model_input.tolist()

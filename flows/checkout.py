@@ -2,11 +2,11 @@
 
     clone = prepare(Path.cwd())              # .doctune/scheduled/checkout, branch `scheduled`, at the project's HEAD
     ...                                      # a run of the pipeline there
-    clone.commit("Scheduled run ...")        # the two locks and params.yaml, when they changed; returns the commit or None
+    clone.commit("Scheduled run ...")        # the two locks and params.yaml, when they changed; the commit or None
 
-The branch holds the project's own files and, of its own, only what runs write: source.lock.yaml, dvc.lock and params.yaml.
-DVC's cache is the project's. To have a run again: `git fetch .doctune/scheduled/checkout scheduled`, `git checkout COMMIT`,
-`dvc checkout`.
+The branch holds the project's files and, of its own, only what runs write: source.lock.yaml, dvc.lock and params.yaml.
+DVC's cache is the project's. To have a run again: `git fetch .doctune/scheduled/checkout scheduled`,
+`git checkout COMMIT`, `dvc checkout`.
 """
 
 import os
@@ -20,7 +20,16 @@ from doctune.errors import DoctuneError
 FOLDER = Path(".doctune") / "scheduled" / "checkout"
 BRANCH = "scheduled"
 WRITTEN = ("source.lock.yaml", "dvc.lock", "params.yaml")
-_IDENTITY = ["-c", "user.name=doctune", "-c", "user.email=doctune@localhost", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]
+_IDENTITY = [
+    "-c",
+    "user.name=doctune",
+    "-c",
+    "user.email=doctune@localhost",
+    "-c",
+    "commit.gpgsign=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+]
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,10 @@ class Clone:
 
 
 def prepare(project: Path) -> Clone:
-    """Clone the project at `project`, or bring its clone to the project's HEAD; leftovers of a run that was cut short are dropped.
+    """Clone the project at `project`, or bring its clone to the project's HEAD.
 
-    Uncommitted changes of the project are no part of it. Raises DoctuneError when the project is no git repository or has no
-    commit.
+    Leftovers of a run that was cut short are dropped; uncommitted changes of the project are no part of it. Raises
+    DoctuneError when the project is no git repository or has no commit.
     """
     top = Path(_git(project, "rev-parse", "--show-toplevel"))
     inside = _git(project, "rev-parse", "--show-prefix")
@@ -79,14 +88,22 @@ def _follow(clone: Path, inside: Path, head: str) -> None:
         if _git(clone, "ls-tree", "--name-only", "HEAD", "--", path):
             _git(clone, "checkout", "--quiet", "HEAD", "--", path)
     tree = _git(clone, "write-tree")
-    merged = _git(clone, *_IDENTITY, "commit-tree", tree, "-p", "HEAD", "-p", head, "-m", f"Take over the project at {head[:12]}")
+    merged = _git(
+        clone, *_IDENTITY, "commit-tree", tree, "-p", "HEAD", "-p", head, "-m", f"Take over the project at {head[:12]}"
+    )
     _git(clone, "reset", "--quiet", "--hard", merged)
 
 
 def _has(clone: Path, ancestor: str, descendant: str | None = None) -> bool:
     """Whether a ref exists; with `descendant`, whether the first is an ancestor of the second."""
-    words = ["merge-base", "--is-ancestor", ancestor, descendant] if descendant else ["rev-parse", "--verify", "--quiet", ancestor]
-    return subprocess.run(["git", *words], cwd=clone, env=_environment(), capture_output=True, check=False).returncode == 0
+    words = (
+        ["merge-base", "--is-ancestor", ancestor, descendant]
+        if descendant
+        else ["rev-parse", "--verify", "--quiet", ancestor]
+    )
+    return (
+        subprocess.run(["git", *words], cwd=clone, env=_environment(), capture_output=True, check=False).returncode == 0
+    )
 
 
 def _share_cache(project: Path, root: Path) -> None:
@@ -100,12 +117,18 @@ def _git(folder: Path, *words: str) -> str:
 
 def _run(command: list[str], folder: Path) -> str:
     try:
-        done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=_environment(), capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError as error:
-        raise DoctuneError(f"could not run {command[0]} in {folder}: {error.strerror}; a scheduled run needs git") from None
+        raise DoctuneError(
+            f"could not run {command[0]} in {folder}: {error.strerror}; a scheduled run needs git"
+        ) from None
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())[:400]
-        raise DoctuneError(f"the scheduled run's clone of {folder} could not be prepared: {' '.join(command[:2])}: {said}")
+        raise DoctuneError(
+            f"the scheduled run's clone of {folder} could not be prepared: {' '.join(command[:2])}: {said}"
+        )
     return done.stdout.strip()
 
 

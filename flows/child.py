@@ -64,9 +64,10 @@ class Lines:
             self._rest = ""
         elif "\r" in self._rest.rstrip("\r"):
             before, self._rest = self._rest.rstrip("\r").rsplit("\r", 1)
-            if time.monotonic() - self._last_progress >= PROGRESS_SECONDS:
+            progress = self._visible(before)
+            if progress and time.monotonic() - self._last_progress >= PROGRESS_SECONDS:
                 self._last_progress = time.monotonic()
-                lines.append(self._visible(before))
+                lines.append(progress)
         elif len(self._rest) > _LONGEST_LINE:
             lines.append(self._visible(self._rest))
             self._rest = ""
@@ -77,7 +78,9 @@ class Lines:
         return shown[-1].rstrip()[:_LONGEST_LINE] if shown else ""
 
 
-def start(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], out: int | IO[bytes], grace: float) -> "subprocess.Popen[bytes]":
+def start(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], out: int | IO[bytes], grace: float
+) -> "subprocess.Popen[bytes]":
     """Start `command` under a keeper, its stdout and stderr going to `out`; finish it with `end`."""
     keeper = str(Path(__file__).with_name("keeper.py"))
     return subprocess.Popen(
@@ -92,7 +95,7 @@ def start(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], out: int
 
 
 def end(process: "subprocess.Popen[bytes]") -> int:
-    """Ask a started command to end if it has not, wait until it has, kill whatever of it is left; returns its exit code."""
+    """Ask a started command to end if it has not, wait for it, kill whatever of it is left; returns its exit code."""
     if process.poll() is None:
         process.terminate()
     code = process.wait()
@@ -110,10 +113,10 @@ def run_child(
     stop: Stop,
     grace: float = GRACE_SECONDS,
 ) -> int:
-    """Run `command`, giving each line of its output to `log` as it comes; returns its exit code (128 + n after signal n).
+    """Run `command`, giving each line of its output to `log` as it comes; returns its exit code (128 + n: signal n).
 
-    Ends the command when `stop` is requested (killed after `grace` seconds). Whatever happens here, an exception in `log`
-    included, nothing of the command is left running on return.
+    Ends the command when `stop` is requested (killed after `grace` seconds). Whatever happens here, an exception in
+    `log` included, nothing of the command is left running on return.
     """
     process = start(command, cwd=cwd, env=env, out=subprocess.PIPE, grace=grace)
     assert process.stdout is not None

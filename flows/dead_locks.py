@@ -2,8 +2,9 @@
 
     drop_dead_locks(Path.cwd())
 
-DVC's main lock dies with its process. Its list of files in use is JSON, with the process id of each user; DVC drops entries
-of processes that are gone, but believes a reused process id (common in containers) and cannot read a half-written file.
+DVC's main lock dies with its process. Its list of files in use is JSON, with the process id of each user; DVC drops
+entries of processes that are gone, but believes a reused process id (common in containers) and cannot read a
+half-written file.
 """
 
 import json
@@ -14,7 +15,7 @@ _CLOCK_SECONDS = 2.0  # a process's start is known less exactly than a file's ti
 
 
 def drop_dead_locks(root: Path) -> int:
-    """Remove entries whose process is gone or is now another program; returns how many. Leaves those of living DVC processes."""
+    """Remove entries whose process is gone or is another program by now; returns how many. Living users keep theirs."""
     path = root / ".dvc" / "tmp" / "rwlock"
     if not path.exists():
         return 0

@@ -2,10 +2,10 @@
 
     dag = Dag(Path.cwd())
     [stage.name for stage in dag.stages()]        # ["crawl", "align", ...]: each after what it needs
-    dag.judge("train")                            # Verdict(stale=("params.yaml train.rate modified",), restorable=False)
+    dag.judge("train")                            # Verdict(stale=("params.yaml train modified",), restorable=False)
 
-One DVC repository object serves all threads of a flow, one at a time: it is not thread-safe, and opening it anew for every
-question would cost more than the question.
+One DVC repository object serves all threads of a flow, one at a time: it is not thread-safe, and opening it anew for
+every question would cost more than the question.
 """
 
 import threading
@@ -74,43 +74,46 @@ class Dag:
             def needs(stage: Any) -> Iterator[str]:
                 for needed in graph.successors(stage):
                     if needed.cmd:
-                        yield needed.addressing
+                        yield _name(needed)
                     else:
                         yield from needs(needed)  # a file under `dvc add`
 
             order = networkx.dfs_postorder_nodes(graph)
-            return tuple(Stage(stage.addressing, tuple(dict.fromkeys(needs(stage)))) for stage in order if stage.cmd)
+            return tuple(Stage(_name(stage), tuple(dict.fromkeys(needs(stage)))) for stage in order if stage.cmd)
 
         return self._ask(ask)
 
     def reads(self, path: Path) -> bool:
         """Whether any stage depends on the file `path` (relative to the root), or on keys of it."""
         wanted = str(self._root / path)
-        return self._ask(lambda repo: any(str(dep.fs_path) == wanted for stage in repo.index.stages for dep in stage.deps))
+        return self._ask(
+            lambda repo: any(str(dep.fs_path) == wanted for stage in repo.index.stages for dep in stage.deps)
+        )
 
     def commands(self) -> dict[str, str]:
         """Each stage's command as dvc.yaml has it, parameters filled in."""
-        return self._ask(lambda repo: {stage.addressing: str(stage.cmd) for stage in repo.index.stages if stage.cmd})
+        return self._ask(lambda repo: {_name(stage): str(stage.cmd) for stage in repo.index.stages if stage.cmd})
 
     def judge(self, name: str) -> Verdict:
         """DVC's status of one stage, as the workspace stands now; ask when what it needs is up to date."""
 
         def ask(repo: "Repo") -> Verdict:
-            stage = next((found for found in repo.index.stages if found.addressing == name), None)
+            stage = next((found for found in repo.index.stages if _name(found) == name), None)
             if stage is None:
                 raise DoctuneError(f"dvc.yaml has no stage {name!r} any more; start the flow again")
-            status = stage.status().get(name, [])
+            status = next(iter(stage.status().values()), [])
             outs = {str(out): out for out in stage.outs}
             changed = status[0].get("changed outs", {}) if len(status) == 1 and isinstance(status[0], dict) else {}
             restorable = bool(changed) and all(
-                how == "deleted" and outs[out].use_cache and not outs[out].changed_cache() for out, how in changed.items()
+                how == "deleted" and outs[out].use_cache and not outs[out].changed_cache()
+                for out, how in changed.items()
             )
             return Verdict(tuple(_reasons(status)), restorable)
 
         return self._ask(ask)
 
     def _ask(self, question: Callable[["Repo"], Answer]) -> Answer:
-        """Put a question to DVC under its lock; its memory of dvc.yaml and dvc.lock is renewed when a file of them changed."""
+        """Put a question to DVC under its lock; what it remembers of dvc.yaml and dvc.lock is renewed with them."""
         from dvc.exceptions import DvcException
         from dvc.lock import LockError
 
@@ -124,13 +127,18 @@ class Dag:
                                 self._repo._reset()
                             stages = [Path(stage.path) for stage in self._repo.index.stages]
                             locks = [path.with_suffix(".lock") for path in stages]
-                            config = [self._root / name for name in ("params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")]
+                            config = [
+                                self._root / name
+                                for name in ("params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")
+                            ]
                             self._files = {*stages, *locks, *config}
                             self._stamps = self._stamp()
                         return question(self._repo)
                 except LockError as error:
                     if time.monotonic() > deadline:
-                        raise DoctuneError(f"another DVC process is at work on this checkout: {_one_line(error)}") from None
+                        raise DoctuneError(
+                            f"another DVC process is at work on this checkout: {_one_line(error)}"
+                        ) from None
                     time.sleep(0.5)
                 except DvcException as error:
                     raise DoctuneError(f"DVC cannot read the pipeline: {_one_line(error)}") from None
@@ -158,6 +166,11 @@ def _reasons(status: Any) -> Iterator[str]:
                     yield from (f"{path} {key} {word}" for key, word in how.items())
                 else:
                     yield f"{path} {how}"
+
+
+def _name(stage: Any) -> str:
+    """As `dvc repro` takes it in the root folder; DVC's own `addressing` depends on the current one."""
+    return str(stage.name if stage.path_in_repo == "dvc.yaml" else f"{stage.path_in_repo}:{stage.name}")
 
 
 def _one_line(error: Exception) -> str:

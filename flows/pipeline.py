@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.context import get_run_context
 from prefect.exceptions import TerminationSignal
-from prefect.states import Cancelled, Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed
 
 from doctune.errors import DoctuneError
 from doctune.locks import hold
@@ -45,12 +46,14 @@ RECONCILED = ("register", "export")  # stages whose side effects in MLflow a cac
 def pipeline(preset: str | None = None, overrides: list[str] | None = None, refresh: bool = False) -> Any:
     """Bring the project in the current folder up to date.
 
-    preset: a name in presets/, written into params.yaml with `overrides` laid over it; without either, params.yaml as it stands.
+    preset: a name in presets/, written into params.yaml with `overrides` laid over it; without either, params.yaml is
+    used as it stands.
     overrides: "section.key=value", each.
     refresh: ask where the source's branch or tag stands now, and move source.lock.yaml there.
 
-    Returns a RunSummary. Failed (with the stage's real error) when a stage failed, something is wrong with the configuration, or
-    another flow run holds this checkout; Cancelled when it was cancelled in Prefect, or by SIGINT or SIGTERM.
+    Returns a RunSummary. Failed (with the stage's real error) when a stage failed, something is wrong with the
+    configuration, or another flow run holds this checkout; Cancelled when it was cancelled in Prefect, or by SIGINT or
+    SIGTERM.
     """
     root = Path.cwd()
     logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
@@ -152,7 +155,14 @@ def reconcile_mlflow(root: Path, dag: Dag, name: str) -> list[str]:
     return reconcile(root, commands["register"], commands["export"] if name == "export" else None)
 
 
-@task(name="source", task_run_name="source", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=[5, 20])
+@task(
+    name="source",
+    task_run_name="source",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[5, 20],
+)
 def update_source(root: Path) -> State:
     """Move source.lock.yaml to where the source's ref stands now."""
     from doctune.section import load_section
@@ -178,7 +188,7 @@ def _lock_source(root: Path, refresh: bool) -> None:
 
 @contextmanager
 def _watched(run_id: str, stop: Stop) -> Iterator[None]:
-    """Ask Prefect every few seconds whether the run is being cancelled: nobody else tells a run started from a terminal."""
+    """Ask Prefect every few seconds whether the run is being cancelled: nobody else tells a run in a terminal."""
     done = threading.Event()
 
     def watch() -> None:

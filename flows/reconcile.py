@@ -1,15 +1,17 @@
-"""After a cache hit of register or export: does MLflow still have what the files stand for? Asked cheaply when nothing moved.
+"""After a cache hit of register or export: does MLflow still have what the files stand for?
 
     reconcile_mlflow(Path.cwd(), register.cmd, export.cmd)    # [] or ["version 4 registered", ...]
 
-Importing MLflow takes longer than a whole run in which nothing is to be done. So once everything was found in order, the
-state of a local store (its database and artifacts, by size and time) is noted in `.doctune/mlflow-settled.json`, and while
-that and the reports stand as they were, nothing can have been lost and nothing is asked. Another store is asked every time.
+Importing MLflow takes longer than a whole run in which nothing is to be done. So once everything was found in order,
+the state of a local store (its database and artifacts, by size and time) is noted in `.doctune/mlflow-settled.json`;
+while that and the reports stand as they were, nothing can have been lost and nothing is asked. A store elsewhere is
+asked every time.
 """
 
 import os
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,8 @@ SETTLED = Path(".doctune") / "mlflow-settled.json"
 def reconcile_mlflow(root: Path, register: str, export: str | None) -> list[str]:
     """Repair what MLflow lacks of the registered and exported model; returns what was repaired, in words.
 
-    `register` and `export` are the stages' commands in dvc.yaml, which name all files; `export` is None when that stage is
-    not up to date yet. Raises DoctuneError when MLflow does not answer.
+    `register` and `export` are the stages' commands in dvc.yaml, which name all files; `export` is None when that stage
+    is not up to date yet. Raises DoctuneError when MLflow does not answer.
     """
     options = _options(register)
     exported = _options(export) if export else {}
@@ -56,7 +58,7 @@ def reconcile_mlflow(root: Path, register: str, export: str | None) -> list[str]
 
 def _options(command: str) -> dict[str, str]:
     words = shlex.split(command)
-    return {word[2:]: value for word, value in zip(words, words[1:], strict=False) if word.startswith("--")}
+    return {word[2:]: value for word, value in pairwise(words) if word.startswith("--")}
 
 
 def _noted(root: Path) -> str | None:
@@ -67,7 +69,7 @@ def _noted(root: Path) -> str | None:
 
 
 def _state(root: Path, reports: list[Path]) -> str | None:
-    """A hash over a local store and the reports as they stand; None when the store is not a local database, or is not there."""
+    """A hash over a local store and the reports as they stand; None when there is no local database."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{root.resolve() / 'mlruns' / 'mlflow.db'}"
     if not uri.startswith("sqlite:///"):
         return None

@@ -1,21 +1,23 @@
 """The pipeline flow from a terminal, or as the child of a scheduled run.
 
-    summary = run_pipeline(preset=None, overrides=["train.epochs=2"], refresh=False)
-    python -m flows.run --set train.epochs=2 --refresh              # the same, in the project in the current folder
+summary = run_pipeline(preset=None, overrides=["train.epochs=2"], refresh=False)
+python -m flows.run --set train.epochs=2 --refresh              # the same, in the project in the current folder
 """
 
 import argparse
 import atexit
 import gc
+import importlib
 import json
 import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 from doctune.errors import DoctuneError
 from doctune.locks import hold
-from flows.server import connected
+from flows.server import connect
 from flows.summary import RunSummary
 from tasks.stage import fail
 
@@ -27,30 +29,30 @@ class Interrupted(DoctuneError):
 
 
 def run_pipeline(preset: str | None, overrides: list[str], refresh: bool, tags: tuple[str, ...] = ()) -> RunSummary:
-    """Run the flow in this process and project; raises DoctuneError with a failed stage's real error, Interrupted when cancelled.
+    """Run the flow in this process, on the project in the current folder.
 
-    Talks to the Prefect server that `flows.server.connected` finds. Prefect's log goes to stderr as it comes.
+    Raises DoctuneError with a failed stage's real error, Interrupted when the run was cancelled.
+    Talks to the Prefect server that `flows.server.connect` finds. Prefect's log goes to stderr as it comes.
     """
     root = Path.cwd()
     atexit.register(gc.freeze)  # else Python searches Prefect's modules for garbage as it ends: half a second
     with hold(root / ".doctune" / "flow.lock", "to start a flow run on this checkout"):
         pass  # refused before a server is started for nothing; the flow takes it for the whole run
-    with connected(root):
-        from prefect import tags as tagged
-        from prefect.exceptions import CancelledRun
-        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    connect(root, meanwhile=lambda: importlib.import_module("flows.pipeline"))
+    from prefect import tags as tagged
+    from prefect.exceptions import CancelledRun
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-        from flows.pipeline import pipeline
+    from flows.pipeline import pipeline
 
-        for name in ("EventsWorker", "APILogWorker"):
-            logging.getLogger(name).setLevel(logging.ERROR)  # "still processing items" at every end
-        # Heartbeats are for the automations of a deployment; waiting for their thread to end costs up to a second.
-        with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tagged(*tags):
-            try:
-                summary: RunSummary = pipeline(preset=preset, overrides=overrides, refresh=refresh)
-            except CancelledRun as error:
-                raise Interrupted(str(error)) from None
-    return summary
+    for name in ("EventsWorker", "APILogWorker"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # "still processing items" at every end
+    # Heartbeats are for the automations of a deployment; waiting for their thread to end costs up to a second.
+    with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tagged(*tags):
+        try:
+            return cast(RunSummary, pipeline(preset=preset, overrides=overrides, refresh=refresh))
+        except CancelledRun as error:
+            raise Interrupted(str(error)) from None
 
 
 def main() -> None:

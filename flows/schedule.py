@@ -1,7 +1,7 @@
 """`doctune schedule`: a Prefect server, the work pool, the deployments of prefect.yaml, and a worker, until Ctrl-C.
 
-    schedule()                                       # as prefect.yaml says
-    schedule(cron="* * * * *", overrides=["crawl.ref=v1.34"])    # to see it fire
+schedule()                                       # as prefect.yaml says
+schedule(cron="* * * * *", overrides=["crawl.ref=v1.34"])    # to see it fire
 """
 
 import os
@@ -26,7 +26,7 @@ def schedule(
     log: Callable[[str], None] = print,
     stop: Stop | None = None,
 ) -> None:
-    """Deploy what prefect.yaml declares, then run a worker in the foreground; returns when `stop` is requested or on Ctrl-C.
+    """Deploy what prefect.yaml declares, then work in the foreground until `stop` is requested or Ctrl-C.
 
     cron: replaces every deployment's schedules. preset, overrides: parameters of the scheduled runs.
     """
@@ -36,7 +36,13 @@ def schedule(
     with running_server(root) as url:
         log(f"Prefect at {url.removesuffix('/api')}")
         path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environ = {**os.environ, "PREFECT_API_URL": url, "DOCTUNE_ROOT": str(root), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+        environ = {
+            **os.environ,
+            "PREFECT_API_URL": url,
+            "DOCTUNE_ROOT": str(root),
+            "PYTHONPATH": path,
+            "PYTHONUNBUFFERED": "1",
+        }
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], root, environ, log, stop)
         file = _effective(root, cron, preset, overrides or [])
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(file)], root, environ, log, stop)

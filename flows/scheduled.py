@@ -2,11 +2,14 @@
 
     doctune schedule                       # deploys this as prefect.yaml says, and starts a worker
 
-The pipeline runs as a child process in the clone, with the clone's code; its lines appear in this run's log as they come.
-Models land in the project's own MLflow. Afterwards source.lock.yaml and dvc.lock are committed to the clone's branch.
+The pipeline runs as a child process in the clone, with the clone's code; its lines appear in this run's log as they
+come. Models land in the project's own MLflow. Afterwards source.lock.yaml and dvc.lock are committed to the clone's
+branch.
 """
 
+import logging
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -20,11 +23,12 @@ from prefect.states import Failed
 from doctune.errors import DoctuneError
 from doctune.files import read_json
 from doctune.locks import hold
-from flows.child import Stop, run_child
 from flows.checkout import WRITTEN, Clone, prepare
+from flows.child import Stop, run_child
 from flows.stage_run import child_environment
 from tasks.stage import ERROR_PREFIX
 
+_PREFIX = re.compile(r"^\d\d:\d\d:\d\d\.\d+ \| [A-Z]+ +\| ")  # of Prefect's console lines: this run's log has its own
 STOP_SECONDS = 20.0  # the child has to stop its own stages first
 
 
@@ -45,7 +49,9 @@ def nightly(preset: str | None = None, overrides: list[str] | None = None) -> An
             commit = clone.commit(_message(clone, run_id))
             done = f"Committed as `{commit}`." if commit else "Nothing changed: no commit."
             logger.info(done)
-            create_markdown_artifact(f"{summary['markdown']}\n{done}\n", key="summary", description="What the scheduled run did")
+            create_markdown_artifact(
+                f"{summary['markdown']}\n{done}\n", key="summary", description="What the scheduled run did"
+            )
             return {"commit": commit, "stages": {row["name"]: row["state"] for row in summary["stages"]}}
     except DoctuneError as error:
         return Failed(message=str(error), data=error)
@@ -58,17 +64,34 @@ def _run_pipeline(project: Path, clone: Clone, run_id: str, preset: str | None, 
     def take(line: str) -> None:
         if line.startswith(ERROR_PREFIX):
             errors.append(line.removeprefix(ERROR_PREFIX))
-        logger.info(line)
+        logger.log(logging.ERROR if " | ERROR " in line[:30] else logging.INFO, _PREFIX.sub("", line))
 
     with tempfile.TemporaryDirectory(prefix="doctune-") as folder:
         summary = Path(folder) / "summary.json"
-        command = [sys.executable, "-m", "flows.run", "--refresh", "--tag", "scheduled", "--tag", f"nightly:{run_id}", "--summary", str(summary)]
+        command = [
+            sys.executable,
+            "-m",
+            "flows.run",
+            "--refresh",
+            "--tag",
+            "scheduled",
+            "--tag",
+            f"nightly:{run_id}",
+            "--summary",
+            str(summary),
+        ]
         command += ["--preset", preset] if preset is not None else []
         command += [word for override in overrides for word in ("--set", override)]
         stop = Stop()
-        code = run_child(command, cwd=clone.root, env=_environment(project, clone, run_id), log=take, stop=stop, grace=STOP_SECONDS)
+        code = run_child(
+            command, cwd=clone.root, env=_environment(project, clone, run_id), log=take, stop=stop, grace=STOP_SECONDS
+        )
         if code != 0:
-            raise DoctuneError(errors[-1] if errors else f"the pipeline in {clone.root} ended with exit code {code}; its lines are in this run's log")
+            raise DoctuneError(
+                errors[-1]
+                if errors
+                else f"the pipeline in {clone.root} ended with exit code {code}; its lines are in this run's log"
+            )
         return read_json(summary)
 
 
@@ -94,4 +117,5 @@ def _message(clone: Clone, run_id: str) -> str:
     if lock.exists():
         entry = (read_yaml(lock) or {}).get(load_section(CrawlParams, "crawl", clone.root / "params.yaml").name, {})
     revision = str(entry.get("commit") or entry.get("tree") or "unknown")
-    return f"Scheduled run at source revision {revision[:12]}\n\nFlow run: {run_id}\nSource revision: {revision}\nProject commit: {clone.project_commit}\n"
+    facts = f"Flow run: {run_id}\nSource revision: {revision}\nProject commit: {clone.project_commit}\n"
+    return f"Scheduled run at source revision {revision[:12]}\n\n{facts}"

@@ -1,18 +1,20 @@
 """Where Prefect keeps its runs, and the server that a flow talks to.
 
-    with connected():                       # the user's server, this project's running one, or a temporary one
-        from flows.pipeline import pipeline
-        pipeline(preset=None, overrides=[], refresh=False)
+    connect()                               # the user's server, this project's running one, or a temporary one
+    from flows.pipeline import pipeline
+    pipeline(preset=None, overrides=[], refresh=False)
 
     with running_server() as url:           # this project's server with its UI, for `doctune ui` and `doctune schedule`
         print(url)
 
-Prefect's home is `.doctune/prefect` in the project (PREFECT_HOME), so that a run writes nothing into the user's home and the
-UI shows this project's runs; who has a Prefect home already (`~/.prefect/profiles.toml`) or sets PREFECT_HOME keeps it, and
-with it their own server. Prefect's own temporary server would survive `kill -9` of the flow, so a keeper runs ours.
+Prefect's home is `.doctune/prefect` in the project (PREFECT_HOME), so that a run writes nothing into the user's home
+and the UI shows this project's runs; who has a Prefect home already (`~/.prefect/profiles.toml`) or sets PREFECT_HOME
+keeps it, and with it their own server. Prefect's own temporary server would survive `kill -9` of the flow, so a keeper
+runs ours.
 Nothing here imports Prefect: it reads its settings from the environment when it is first imported.
 """
 
+import atexit
 import json
 import os
 import socket
@@ -22,8 +24,8 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from doctune.errors import DoctuneError
@@ -44,7 +46,10 @@ def prepare_environment(root: Path) -> None:
     if "PREFECT_HOME" not in os.environ and not (Path.home() / ".prefect" / "profiles.toml").exists():
         os.environ["PREFECT_HOME"] = str(root.resolve() / STATE / "prefect")
     for name in ("NO_PROXY", "no_proxy"):  # a proxy cannot reach a server on this machine
-        if any(os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme}_PROXY".upper()) for scheme in ("http", "https", "all")):
+        if any(
+            os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme}_PROXY".upper())
+            for scheme in ("http", "https", "all")
+        ):
             os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
@@ -79,38 +84,35 @@ def healthy(url: str, seconds: float = 2.0) -> bool:
     return False
 
 
-@contextmanager
-def connected(root: Path | None = None) -> Iterator[str]:
-    """Yield the API address to use, set as PREFECT_API_URL: the user's, this project's server, or a temporary server.
+def connect(root: Path | None = None, meanwhile: Callable[[], object] = lambda: None) -> str:
+    """Find the API address to use and set PREFECT_API_URL to it: the user's, this project's server, or a temporary one.
 
-    Enter before importing Prefect. The temporary server starts while the body's imports run only if the body asks for it
-    through `ready`; here it is simply waited for. It ends with the block, or with this process, however that ends.
+    Call before importing Prefect; while a temporary server starts, `meanwhile` runs (Prefect's import, say). It
+    ends with this process, however that ends: Prefect sends its last lines and states when the process exits. Raises
+    DoctuneError when the user's server does not answer, or none can be started.
     """
     root = root or Path.cwd()
     prepare_environment(root)
-    url = configured_url() or own_server(root)
-    if url:
+    if url := configured_url():
+        os.environ["PREFECT_API_URL"] = _answering(url)
+    elif url := own_server(root):
         os.environ["PREFECT_API_URL"] = url
-        yield url
-        return
-    port = _free_port()
-    with _server(root, port, ui=False) as url:
-        os.environ["PREFECT_API_URL"] = url
-        try:
-            yield url
-        finally:
-            os.environ.pop("PREFECT_API_URL", None)
+    else:
+        stack = ExitStack()
+        url = os.environ["PREFECT_API_URL"] = stack.enter_context(_server(root, _free_port(), False, meanwhile))
+        atexit.register(stack.close)
+    return url
 
 
 @contextmanager
 def running_server(root: Path | None = None, port: int | None = None) -> Iterator[str]:
-    """Yield the API address of this project's server, starting it (with its UI) when it does not run; ends what it started."""
+    """Yield the API address of this project's server, started with its UI if it does not run; ends what it started."""
     root = root or Path.cwd()
     prepare_environment(root)
-    url = configured_url() or own_server(root)
-    if url:
-        if not healthy(url):
-            raise DoctuneError(f"no Prefect server answers at {url} (PREFECT_API_URL or your Prefect profile); start it, or unset that")
+    if url := configured_url():
+        yield _answering(url)
+        return
+    if url := own_server(root):
         yield url
         return
     note = root / STATE / "prefect-server.json"
@@ -123,21 +125,28 @@ def running_server(root: Path | None = None, port: int | None = None) -> Iterato
 
 
 @contextmanager
-def _server(root: Path, port: int, ui: bool) -> Iterator[str]:
+def _server(root: Path, port: int, ui: bool, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
-    home = Path(os.environ["PREFECT_HOME"]) if "PREFECT_HOME" in os.environ else root / STATE / "prefect"
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     home.mkdir(parents=True, exist_ok=True)
-    log = home / ("server.log" if ui else "temporary-server.log")
-    uvicorn = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port)]
-    quick = {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}  # as Prefect's own
-    environ = {**os.environ, "PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": url}
-    command = [sys.executable, "-m", *uvicorn, "--log-level", "error", "--timeout-keep-alive", "5"]
+    address = ["--host", "127.0.0.1", "--port", str(port), "--log-level"]
+    environ = {**os.environ, "PREFECT_API_URL": url}
+    if ui:
+        log = home / "server.log"
+        command = ["prefect", "server", "start", *address, "WARNING"]
+    else:  # as Prefect itself starts its temporary servers
+        log = home / "temporary-server.log"
+        command = ["uvicorn", "--factory", "prefect.server.api.server:create_app", *address, "error"]
+        environ |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     with log.open("wb") as out:
-        process = start(command, cwd=root, env=environ if ui else {**environ, **quick}, out=out, grace=5)
+        process = start([sys.executable, "-m", *command], cwd=root, env=environ, out=out, grace=5)
     try:
+        os.environ["PREFECT_API_URL"] = url  # before Prefect is imported
+        meanwhile()
         _wait_until_healthy(process, url, log)
         yield url
     finally:
+        os.environ.pop("PREFECT_API_URL", None)
         end(process)
 
 
@@ -145,10 +154,24 @@ def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str, log: Path)
     deadline = time.monotonic() + float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"])
     while not healthy(url):
         if process.poll() is not None or time.monotonic() > deadline:
-            last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()][-1:]
+            lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+            last = next((line for line in reversed(lines) if line), "it said nothing")
             what = "ended" if process.poll() is not None else "did not answer in time"
-            raise DoctuneError(f"the Prefect server at {url} {what}: {' '.join(last)[:300]} (whole log: {log})")
+            raise DoctuneError(f"the Prefect server at {url} {what}: {last[:300]} (whole log: {log})")
         time.sleep(0.1)
+
+
+def _answering(url: str) -> str:
+    """`url`, once something answered there."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=10):
+            return url
+    except urllib.error.HTTPError:
+        return url  # a server that wants an API key first
+    except (OSError, ValueError) as error:
+        raise DoctuneError(
+            f"no Prefect server answers at {url} ({error}); start it, or change PREFECT_API_URL or your Prefect profile"
+        ) from None
 
 
 def _free_port(wanted: int = 0) -> int:

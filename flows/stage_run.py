@@ -1,7 +1,7 @@
 """One stale stage, run by DVC in a child process; its output live, its real error when it fails.
 
     ran = run_stage(Path.cwd(), "train", checkout=False, log=logger.info, stop=Stop(), flow_run_id="0195...")
-    ran.state                  # "Completed", "Restored" (DVC found the result in its cache) or "Cached" (it was fresh after all)
+    ran.state                  # "Completed", "Restored" (DVC had the result in its cache) or "Cached" (it was fresh)
 
 DVC runs the stage, decides about it and writes dvc.lock; here is only the process and the reading of its lines.
 """
@@ -35,7 +35,9 @@ _HINTS = (  # DVC's advice about git after every single stage
     "Updating lock file ",
 )
 _REPRO_ERROR = re.compile(r"^ERROR: failed to reproduce '[^']*': ")
-_MARKS = re.compile(rf"(?=ERROR: failed to reproduce '|{ERROR_PREFIX}|Traceback \(most recent call last\):)")
+_MARKS = re.compile(
+    rf"(?=(?:Generating|Updating) lock file '|ERROR: failed to reproduce '|{ERROR_PREFIX}|Traceback \(most recent call)"
+)
 _EXIT = re.compile(r"exited with (?P<code>-?\d+)")
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+)')
 
@@ -58,11 +60,13 @@ class Ran:
     seconds: float
 
 
-def run_stage(root: Path, name: str, *, checkout: bool, log: Callable[[str], None], stop: Stop, flow_run_id: str) -> Ran:
+def run_stage(
+    root: Path, name: str, *, checkout: bool, log: Callable[[str], None], stop: Stop, flow_run_id: str
+) -> Ran:
     """Bring stage `name` of the project in `root` up to date; with `checkout`, first take its outputs from DVC's cache.
 
-    Raises StageFailed with the stage's real error, StageStopped when `stop` was requested. No process of the stage is left
-    running in either case.
+    Raises StageFailed with the stage's real error, StageStopped when `stop` was requested. No process of the stage is
+    left running in either case.
     """
     begin = time.monotonic()
     if checkout:
@@ -91,7 +95,7 @@ def said(lines: Iterable[str], name: str) -> State:
 
 
 def explain(lines: Sequence[str], code: int) -> str:
-    """The real error in the output of a failed `dvc` that ended with `code`: the stage's own, never DVC's wrapper around it."""
+    """The real error in the output of a `dvc` that ended with `code`: the stage's own, never DVC's wrapper."""
     if 128 < code <= 128 + 64:
         return f"dvc itself was {_by_signal(code - 128)}"
     wrapper = next((n for n in range(len(lines) - 1, -1, -1) if lines[n].startswith("ERROR: ")), len(lines))
@@ -134,7 +138,9 @@ def _by_signal(number: int) -> str:
     return f"killed by {name}" + (" (kill -9, or the machine ran out of memory)" if name == "SIGKILL" else "")
 
 
-def _dvc(arguments: list[str], root: Path, log: Callable[[str], None], stop: Stop, flow_run_id: str) -> tuple[int, list[str]]:
+def _dvc(
+    arguments: list[str], root: Path, log: Callable[[str], None], stop: Stop, flow_run_id: str
+) -> tuple[int, list[str]]:
     head: list[str] = []
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
@@ -145,12 +151,14 @@ def _dvc(arguments: list[str], root: Path, log: Callable[[str], None], stop: Sto
                 if not line.startswith(_HINTS):
                     log(line)
 
-    code = run_child([sys.executable, "-m", "dvc", *arguments], cwd=root, env=child_environment(flow_run_id), log=take, stop=stop)
+    code = run_child(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, env=child_environment(flow_run_id), log=take, stop=stop
+    )
     return code, [*head, *tail]
 
 
 def child_environment(flow_run_id: str) -> dict[str, str]:
-    """This process's environment, with this interpreter's folder first on PATH: `python` in a stage's cmd is then the venv's."""
+    """This process's environment, this interpreter's folder first on PATH: `python` in a stage's cmd is the venv's."""
     return {
         **os.environ,
         "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),

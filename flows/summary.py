@@ -1,8 +1,8 @@
 """What a flow run did, as plain data and as Markdown (the run's artifact in Prefect).
 
-    summary = summarise(Path.cwd(), run_id, rows, seconds)
-    summary.counts()                   # {"Cached": 9, "Completed": 1}
-    print(summary.markdown)
+summary = summarise(Path.cwd(), run_id, rows, seconds)
+summary.counts()                   # {"Cached": 9, "Completed": 1}
+print(summary.markdown)
 """
 
 import os
@@ -36,6 +36,15 @@ class RunSummary:
     mlflow: str
     markdown: str
 
+    @property
+    def text(self) -> str:
+        """The same for a terminal: one line a stage, then scores and where to look."""
+        width = max((len(row.name) for row in self.stages), default=0)
+        lines = [
+            f"{row.name:<{width}}  {row.state:<9}  {row.seconds:6.1f} s  {row.message}".rstrip() for row in self.stages
+        ]
+        return "\n".join(lines) + "\n\n" + self.markdown.partition("\n\n")[2]
+
     def counts(self) -> dict[str, int]:
         return dict(Counter(row.state for row in self.stages))
 
@@ -51,7 +60,8 @@ def summarise(root: Path, flow_run_id: str, rows: Sequence[Row], seconds: float)
         metrics = read_json(root / METRICS)
         parts += [markdown_summary(metrics), ""]
     mlflow = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"
-    parts.append(f"MLflow: [{mlflow}]({mlflow})" if mlflow.startswith("http") else f"MLflow: `{mlflow}` (see it with `make ui`)")
+    look = mlflow if mlflow.startswith("http") else f"`make ui` ({mlflow})"
+    parts.append(f"Experiments and models, in MLflow: {look}")
     return RunSummary(flow_run_id, seconds, tuple(rows), metrics, mlflow, "\n".join(parts) + "\n")
 
 

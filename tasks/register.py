@@ -5,7 +5,7 @@
         --curves reports/train/curves.csv --train-report reports/train/train.json --out reports/register.json
 
     models/tuned (+ base) + reports  ->  MLflow         run with curves, scores, tables; version with alias challenger
-                                         register.json  name and content hashes: no id of MLflow, which a cache must not keep
+                                         register.json  name and content hashes, no id of MLflow's
 """
 
 from pathlib import Path
@@ -18,7 +18,15 @@ DVC_LOCK = Path("dvc.lock")
 
 
 def main(
-    base: Path, model: Path, splits: Path, metrics: Path, changes: Path, plots: Path, curves: Path, train_report: Path, out: Path
+    base: Path,
+    model: Path,
+    splits: Path,
+    metrics: Path,
+    changes: Path,
+    plots: Path,
+    curves: Path,
+    train_report: Path,
+    out: Path,
 ) -> None:
     from doctune import registry
 

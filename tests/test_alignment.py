@@ -396,7 +396,7 @@ Three dashes open this one.
             [
                 ("title", "Configure Probes", "配置探针"),
                 ("title", "Probes", "探针"),
-                ("title", "This page shows how to configure probes.", "本页展示如何 配置探针。"),
+                ("title", "This page shows how to configure probes.", "本页展示如何配置探针。"),
             ],
             id="front-matter-in-a-comment",
         ),

@@ -1,13 +1,16 @@
 """The MLflow side against real MLflow: a database in tmp_path, a server of our own where one is needed."""
 
+import ast
 import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +109,18 @@ def finished(finished_project: Path, tmp_path: Path) -> tuple[Store, Files, regi
 def write_files(folder: Path, weights: str = "权重一") -> Files:
     """Everything a finished pipeline leaves, small; `weights` makes the model another one."""
     files = Files(
-        base=folder / "models/base", model=folder / "models/tuned", splits=folder / "data/splits",
-        metrics=folder / "reports/metrics.json", changes=folder / "reports/changes.md", plots=folder / "reports/plots",
-        curves=folder / "reports/train/curves.csv", train_report=folder / "reports/train/train.json",
-        dvc_lock=folder / "dvc.lock", register_report=folder / "reports/register.json",
-        onnx=folder / "models/onnx", export_report=folder / "reports/export.json",
+        base=folder / "models/base",
+        model=folder / "models/tuned",
+        splits=folder / "data/splits",
+        metrics=folder / "reports/metrics.json",
+        changes=folder / "reports/changes.md",
+        plots=folder / "reports/plots",
+        curves=folder / "reports/train/curves.csv",
+        train_report=folder / "reports/train/train.json",
+        dvc_lock=folder / "dvc.lock",
+        register_report=folder / "reports/register.json",
+        onnx=folder / "models/onnx",
+        export_report=folder / "reports/export.json",
     )
     write_text(files.base / "model.safetensors", "底座")
     write_text(files.model / "model.safetensors", weights)
@@ -143,7 +153,11 @@ def history(store: Store, run_id: str, key: str) -> list[tuple[int, float]]:
 def python(code: str, root: Path, **variables: str) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
     return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-c", code],
+        cwd=root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=environment | variables,
     )
 
@@ -159,15 +173,14 @@ def test_default_store_lies_in_the_project(store: Store) -> None:
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
-def test_tracking_uri_is_respected(fresh_mlruns: Path, tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracking_uri_is_respected(
+    fresh_mlruns: Path, tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "elsewhere of mine#1"
     shutil.copytree(fresh_mlruns, elsewhere)
     database = elsewhere / "mlflow.db"
-    subprocess.run(  # another project's store: its paths are as its owner has them
-        [sys.executable, "-c", f"import sqlite3; c = sqlite3.connect({str(database)!r}); "
-         f"c.execute('UPDATE experiments SET artifact_location = ? WHERE name = ?', ({str(elsewhere / 'files')!r}, 'doctune')); c.commit()"],
-        check=True,
-    )
+    with closing(sqlite3.connect(database)) as connection, connection:  # another's: its paths are as they are
+        connection.execute("UPDATE experiments SET artifact_location = ?", (str(elsewhere / "files"),))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
     store = registry.connect(tmp_path / "project")
     version = everything(store, files)
@@ -179,8 +192,14 @@ def test_tracking_uri_is_respected(fresh_mlruns: Path, tmp_path: Path, files: Fi
 @pytest.mark.parametrize(
     ("uri", "wanted"),
     [
-        pytest.param("http://127.0.0.1:9", "MLflow at http://127.0.0.1:9 does not answer: connection refused", id="nobody listens"),
-        pytest.param("http://me:secret@127.0.0.1:9/x", "MLflow at http://127.0.0.1:9/x does not answer", id="password not shown"),
+        pytest.param(
+            "http://127.0.0.1:9",
+            "MLflow at http://127.0.0.1:9 does not answer: connection refused",
+            id="nobody listens",
+        ),
+        pytest.param(
+            "http://me:secret@127.0.0.1:9/x", "MLflow at http://127.0.0.1:9/x does not answer", id="password not shown"
+        ),
         pytest.param("http://mlflow.invalid", "does not answer: no such host", id="unknown host"),
         pytest.param("sqlite://", "wanted a database file", id="no file"),
         pytest.param("sqlite:////proc/none/mlflow.db", "cannot be made", id="no such folder"),
@@ -352,8 +371,17 @@ def test_evaluation_is_logged_once(store: Store, files: Files) -> None:
     assert run.data.metrics["tuned/bleu"] == 35.9 and run.data.metrics["train/steps"] == 30
     assert run.data.tags["signature.bleu"] == "tok:zh|version:2.6.0"
     assert run.data.tags["dvc_model"] == "cccc.dir" and run.data.tags["dvc_data"] == "bbbb.dir"
-    there = {entry.path for folder in ("evaluation", "evaluation/plots") for entry in store.client.list_artifacts(run_id, folder)}
-    assert there == {"evaluation/metrics.json", "evaluation/changes.md", "evaluation/plots", "evaluation/plots/scores.png"}
+    there = {
+        entry.path
+        for folder in ("evaluation", "evaluation/plots")
+        for entry in store.client.list_artifacts(run_id, folder)
+    }
+    assert there == {
+        "evaluation/metrics.json",
+        "evaluation/changes.md",
+        "evaluation/plots",
+        "evaluation/plots/scores.png",
+    }
     write_json(files.metrics, {"tuned": {"bleu": 36.5}})
     assert registry.log_evaluation(store, run_id, files)
     assert store.client.get_run(run_id).data.metrics["tuned/bleu"] == 36.5
@@ -369,8 +397,13 @@ def test_same_model_is_registered_once(store: Store, files: Files) -> None:
     assert registry.ensure_version(store, PARAMS, files) == first
     assert len(store.client.search_logged_models([store.experiment_id])) == 1
     wanted = {
-        "model_hash": registry.model_hash(files), "data_revision": "examples/site@aaaa.dir", "dvc_model": "cccc.dir",
-        "dvc_data": "bbbb.dir", "git_commit": "unknown", "tuned_bleu": "35.90", "base_chrf": "46.80",
+        "model_hash": registry.model_hash(files),
+        "data_revision": "examples/site@aaaa.dir",
+        "dvc_model": "cccc.dir",
+        "dvc_data": "bbbb.dir",
+        "git_commit": "unknown",
+        "tuned_bleu": "35.90",
+        "base_chrf": "46.80",
     }
     assert wanted.items() <= first.tags.items()
     run = registry.find_run(store, KEY)
@@ -392,7 +425,9 @@ def test_new_model_is_challenger_and_champion_stays(
     second = everything(store, better)
     assert (second.number, second.aliases) == ("2", ("challenger",))
     assert registry.resolve(store, "doctune", "champion").number == "1"
-    back = registry.ensure_version(store, PARAMS, files)  # parameters changed back: the old version is the candidate again
+    back = registry.ensure_version(
+        store, PARAMS, files
+    )  # parameters changed back: the old version is the candidate again
     assert (back.number, set(back.aliases)) == ("1", {"challenger", "champion"})
     assert [version.number for version in registry.list_versions(store, "doctune")] == ["2", "1"]
     assert registry.promote(store, "doctune", "2").aliases == ("champion",)
@@ -408,7 +443,9 @@ def test_what_ships_is_written_once(finished: tuple[Store, Files, registry.Versi
     folder = registry.fetch(store, first.shipped)
     assert (folder / "data/weights/onnx/model.onnx").read_text(encoding="utf-8") == "图"
 
-    write_text(files.onnx / "model.onnx", "另一张图")  # exported with other parameters: the champion ships what it shipped
+    write_text(
+        files.onnx / "model.onnx", "另一张图"
+    )  # exported with other parameters: the champion ships what it shipped
     second = registry.ensure_shipped(store, PARAMS, files)
     assert (second.number, second.aliases, second.source) == ("2", ("challenger",), first.source)
     assert second.shipped != first.shipped
@@ -446,6 +483,36 @@ def test_adapter_is_registered_with_its_base(store: Store, files: Files) -> None
     assert registry.model_hash(files) != before
 
 
+@pytest.mark.parametrize(
+    ("start", "needs", "others"),
+    [
+        pytest.param("doctune.translation", packages.ADAPTER, {"huggingface_hub"}, id="PyTorch"),
+        pytest.param("doctune.onnx.runtime", packages.ONNX, {"huggingface_hub", "peft"}, id="ONNX"),
+    ],
+)
+def test_requirements_name_what_the_code_imports(start: str, needs: tuple[str, ...], others: set[str]) -> None:
+    """`others` come with transformers, or serve what a registered model never does."""
+    seen, todo, imported = set(), [start], set()
+    while todo:
+        name = todo.pop()
+        path = PROJECT / f"{name.replace('.', '/')}.py"
+        if name in seen or not path.is_file():
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            todo += [name for name in names if name.startswith("doctune.")]
+            imported |= {name.partition(".")[0] for name in names} - {"doctune"}
+    assert "doctune.prompts" in seen and "transformers" in imported
+    roots = {name.partition(".")[0].replace("-", "_") for name in needs}
+    assert imported - sys.stdlib_module_names - roots - others == set()
+
+
 # --- repairs
 
 
@@ -470,13 +537,21 @@ SABOTAGE: dict[str, tuple[Callable[[Store, registry.Version], Any], list[str]]] 
     ),
     "version deleted": (
         lambda store, version: store.client.delete_model_version("doctune", version.number),
-        ["version 2 of doctune registered", "alias challenger set to version 2", "alias champion set to version 2",
-         "shipped model of version 2 logged"],
+        [
+            "version 2 of doctune registered",
+            "alias challenger set to version 2",
+            "alias champion set to version 2",
+            "shipped model of version 2 logged",
+        ],
     ),
     "registered model deleted": (
         lambda store, version: store.client.delete_registered_model("doctune"),
-        ["version 1 of doctune registered", "alias challenger set to version 1", "alias champion set to version 1",
-         "shipped model of version 1 logged"],
+        [
+            "version 1 of doctune registered",
+            "alias challenger set to version 1",
+            "alias champion set to version 1",
+            "shipped model of version 1 logged",
+        ],
     ),
     "tag deleted": (
         lambda store, version: store.client.delete_model_version_tag("doctune", "1", "shipped_model"),
@@ -488,8 +563,12 @@ SABOTAGE: dict[str, tuple[Callable[[Store, registry.Version], Any], list[str]]] 
     ),
     "model deleted": (
         lambda store, version: store.client.delete_logged_model(version.source.removeprefix("models:/")),
-        ["version 2 of doctune registered", "alias challenger set to version 2", "alias champion set to version 2",
-         "shipped model of version 2 logged"],
+        [
+            "version 2 of doctune registered",
+            "alias challenger set to version 2",
+            "alias champion set to version 2",
+            "shipped model of version 2 logged",
+        ],
     ),
     "files of the model gone": (
         lambda store, version: shutil.rmtree(_model_folder(store, version.source)),
@@ -528,7 +607,8 @@ def test_reconcile_before_register_and_export(store: Store, files: Files) -> Non
     assert files.register_report and files.export_report
     files.register_report.unlink()
     assert registry.reconcile(store, PARAMS, files) == [
-        "training run replayed from its curves", "scores and reports logged to the run"
+        "training run replayed from its curves",
+        "scores and reports logged to the run",
     ]
     assert registry.list_versions(store, "doctune") == []
     registry.ensure_version(store, PARAMS, files)
@@ -586,7 +666,9 @@ def test_git_commit(tmp_path: Path) -> None:
 
 
 def test_score_tags_take_what_is_there() -> None:
-    assert score_tags({"tuned": {"bleu": 35.904, "chrf": "n/a"}, "base": 3, "memory": {"bleu": 1.0}}) == {"tuned_bleu": "35.90"}
+    assert score_tags({"tuned": {"bleu": 35.904, "chrf": "n/a"}, "base": 3, "memory": {"bleu": 1.0}}) == {
+        "tuned_bleu": "35.90"
+    }
 
 
 def _frame(**columns: list[Any]) -> Any:
@@ -604,7 +686,9 @@ def _frame(**columns: list[Any]) -> Any:
         pytest.param(lambda: {"text": ["Clean up", "Next"]}, ["Clean up", "Next"], id="dict"),
         pytest.param(lambda: _frame(text=["Clean up", "Next"]), ["Clean up", "Next"], id="DataFrame"),
         pytest.param(lambda: _frame(text=["Clean up", "Next"])["text"], ["Clean up", "Next"], id="column"),
-        pytest.param(lambda: _frame(text=[["Clean up", "Next"]]), ["Clean up", "Next"], id="dict as MLflow hands it over"),
+        pytest.param(
+            lambda: _frame(text=[["Clean up", "Next"]]), ["Clean up", "Next"], id="dict as MLflow hands it over"
+        ),
     ],
 )
 def test_texts_of(make: Callable[[], Any], wanted: list[str]) -> None:
@@ -618,7 +702,9 @@ def test_texts_of(make: Callable[[], Any], wanted: list[str]) -> None:
     [
         pytest.param(lambda: [1, "x"], "wanted texts, got 1", id="number"),
         pytest.param(lambda: {"en": ["x"], "zh": ["y"]}, "wanted one key", id="two keys"),
-        pytest.param(lambda: _frame(en=["x"], zh=["y"]), r"wanted one column of texts, got \['en', 'zh'\]", id="two columns"),
+        pytest.param(
+            lambda: _frame(en=["x"], zh=["y"]), r"wanted one column of texts, got \['en', 'zh'\]", id="two columns"
+        ),
     ],
 )
 def test_texts_of_refuses(make: Callable[[], Any], wanted: str) -> None:
@@ -630,6 +716,7 @@ def test_texts_of_refuses(make: Callable[[], Any], wanted: str) -> None:
 
 # --- whole processes
 
+
 @pytest.mark.slow
 def test_two_processes_at_once_register_once(tmp_path: Path, files: Files) -> None:
     """From nothing: the database too is made by one of them."""
@@ -637,11 +724,11 @@ def test_two_processes_at_once_register_once(tmp_path: Path, files: Files) -> No
     root.mkdir()
     code = f"""
 import sys
-sys.path[:0] = [{str(PROJECT)!r}, {str(PROJECT / "tests")!r}]
+sys.path.insert(0, {str(PROJECT)!r})
 from pathlib import Path
 from doctune import registry
 from doctune.registry import Files
-from test_registry import everything
+from tests.test_registry import everything
 files = Files(*map(Path, {[str(getattr(files, name)) for name in files.__dataclass_fields__]!r}))
 print(everything(registry.connect(), files).number)
 """
@@ -658,7 +745,7 @@ print(everything(registry.connect(), files).number)
 
 @pytest.mark.slow
 def test_stage_registers_and_its_model_loads_where_doctune_is_not_installed(fresh_mlruns: Path, tmp_path: Path) -> None:
-    from tiny import tiny_marian
+    from tests.tiny import tiny_marian
 
     root = tmp_path / "project"
     shutil.copytree(fresh_mlruns, root / "mlruns")
@@ -675,7 +762,12 @@ def test_stage_registers_and_its_model_loads_where_doctune_is_not_installed(fres
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
     for _ in range(2):
         done = subprocess.run(
-            command, cwd=root, env=environment | {"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True, check=False
+            command,
+            cwd=root,
+            env=environment | {"PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         assert "version 1 of doctune (challenger, champion)" in done.stdout
@@ -688,7 +780,8 @@ assert importlib.util.find_spec("doctune") is None
 import mlflow, pandas
 model = mlflow.pyfunc.load_model("models:/doctune@challenger")
 texts = ["Pods are running.", "Clean up `a.yaml`."]
-answers = [model.predict(given) for given in (texts, pandas.DataFrame({"text": texts}), {"text": texts}, pandas.Series(texts))]
+shapes = (texts, pandas.DataFrame({"text": texts}), {"text": texts}, pandas.Series(texts))
+answers = [model.predict(given) for given in shapes]
 assert all(type(answer) is list and all(type(text) is str for text in answer) for answer in answers), answers
 assert all(answer == answers[0] for answer in answers) and len(answers[0]) == 2, answers
 print(sys.modules["doctune"].__file__)
@@ -706,16 +799,29 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         port = free.getsockname()[1]
     log = (tmp_path / "server.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1",
-         f"--backend-store-uri=sqlite:///{tmp_path}/server.db", f"--artifacts-destination={tmp_path}/served"],
-        stdout=log, stderr=log, start_new_session=True, env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host=127.0.0.1",
+            f"--port={port}",
+            "--workers=1",
+            f"--backend-store-uri=sqlite:///{tmp_path}/server.db",
+            f"--artifacts-destination={tmp_path}/served",
+        ],
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
     )
     try:
-        for _ in range(300):
+        deadline = time.monotonic() + 240  # on a busy machine its imports alone take a minute
+        while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
-            assert process.poll() is None, (tmp_path / "server.log").read_text()
+            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
             time.sleep(0.2)
         yield f"http://127.0.0.1:{port}", process
     finally:
@@ -733,7 +839,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 def test_server(
-    server: tuple[str, subprocess.Popen[bytes]], files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    server: tuple[str, subprocess.Popen[bytes]],
+    files: Files,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All of it through a server, which in the end goes away under a training: that costs a warning only."""

@@ -1,7 +1,7 @@
 """Tiny models for tests, made on the spot: a Marian and a Qwen2 of width 64, each a whole base folder.
 
     base = tiny_marian(tmp_path / "base")                # random weights, about a second
-    base = tiny_qwen(tmp_path / "base", steps=150)       # knows PAIRS by heart, so it is sure of each word and nothing ties
+    base = tiny_qwen(tmp_path / "base", steps=150)       # knows PAIRS by heart, so it is sure and nothing ties
 
 The same arguments give the same weights.
 """

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from doctune.markdown import Block, Document
-from doctune.text import flatten, has_cjk
+from doctune.text import IDEOGRAPH, WIDE_MARKS, flatten, has_cjk
 
 if TYPE_CHECKING:
     from doctune.alignment.comments import PageAlignment
@@ -20,6 +20,7 @@ _KEY = re.compile(r"([A-Za-z_][\w-]*):(?:\s|$)")
 _KNOWN = frozenset(
     (*KEYS, "content_type", "weight", "reviewers", "approvers", "id", "no_list", "layout", "api_metadata")
 )
+_FOLD = re.compile(f"(?<=[{IDEOGRAPH}{WIDE_MARKS}]) (?=[{IDEOGRAPH}{WIDE_MARKS}])")  # where YAML joined two lines
 _HIDDEN = re.compile(r"^(\s*)#[ \t]?((?:title|linkTitle|description|short_description):.*)$", re.M)
 
 Fields = dict[str, tuple[str, int, int]]  # key -> text, first and last line
@@ -82,6 +83,7 @@ def front_matter_pairs(page: Document, top: Block, comment: Block | None, result
         if key in chinese and key in english:
             result.counts["english_blocks"] += 1
             zh, *zh_lines = chinese[key]
+            zh = _FOLD.sub("", zh) if zh_lines[0] < zh_lines[1] else zh
             en, *en_lines = english[key]
             if has_cjk(zh) and flatten(zh, "zh") != flatten(en, "en"):
                 lines = (en_lines[0], en_lines[1]), (zh_lines[0], zh_lines[1])

@@ -2,8 +2,8 @@
 
     shrink_embeddings(graph)      # Gather(table, ids)  ->  Cast(Gather(table8, ids)) * Gather(scales, ids)
 
-ONNX Runtime's own quantisation of a Gather has one scale for a whole table, whose rows differ in size by a factor of ten and more; with a
-scale a row the error is a 254th of the row's largest number. A table is half of a small model's bytes.
+ONNX Runtime's own quantisation of a Gather has one scale for a whole table, whose rows differ widely in size; with a
+scale a row the error is at most a 254th of the row's largest number. Tables are half of a small model's bytes.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ SMALLEST = 1 << 14  # numbers; below this a table is not worth four nodes
 
 
 def shrink_embeddings(graph: Any) -> int:
-    """Quantise the float tables (rows, width) that a GraphProto's Gather nodes look rows up in; returns how many, in place.
+    """Quantise, in place, the float tables (rows, width) that Gather nodes of a GraphProto look rows up in.
 
-    A table that another kind of node reads, too, stays as it is.
+    Returns how many. A small table, or one that another kind of node reads too, stays as it is.
     """
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
@@ -24,7 +24,9 @@ def shrink_embeddings(graph: Any) -> int:
     others = {name for node in graph.node for name in node.input if name in tables and node not in lookups[name]}
     count = 0
     for name, table in tables.items():
-        if not lookups[name] or name in others or table.dims[0] * table.dims[1] < SMALLEST or not all(map(_by_row, lookups[name])):
+        if not lookups[name] or name in others or not all(map(_by_row, lookups[name])):
+            continue
+        if table.dims[0] * table.dims[1] < SMALLEST:
             continue
         values = numpy_helper.to_array(table)
         scales = (np.abs(values).max(axis=1, keepdims=True) / 127).astype(np.float32)

@@ -17,17 +17,18 @@ from doctune.errors import DoctuneError
 from doctune.models import Loaded
 from doctune.prompts import write_recipe
 
+NOISY = (None, "optimum", "transformers", "torch.onnx")  # None: the root, which the quantiser writes to
 SEQ2SEQ_TASK, CAUSAL_TASK = "text2text-generation-with-past", "text-generation-with-past"
 
 
 def export_onnx(loaded: Loaded, out: Path) -> None:
     """Write the float32 graphs of a whole model (merge an adapter first) into the folder `out`.
 
-    The graphs are left as traced: Optimum's clean-up would hang a tied output layer on a Transpose of the embedding, where
-    quantisation does not find it as a weight, and would merge the decoders before they are quantised.
+    The graphs are left as traced: Optimum's clean-up would make a tied output layer a Transpose of the embedding, which
+    is no weight in the eyes of quantisation, and would merge the decoders before they are quantised.
     """
     if hasattr(loaded.model, "peft_config"):
-        raise DoctuneError("wanted a whole model to export, got one with an adapter; merge it first (doctune.models.merged)")
+        raise DoctuneError("wanted a whole model to export, got an adapter; merge it first (doctune.models.merged)")
     with quiet():
         from optimum.exporters.onnx import onnx_export_from_model
 
@@ -38,21 +39,23 @@ def export_onnx(loaded: Loaded, out: Path) -> None:
                 no_post_process=True,
             )
         except ValueError as error:  # an architecture, or a version of it, that Optimum does not know
-            raise DoctuneError(f"Optimum cannot export this model to ONNX: {' '.join(str(error).split())[:300]}") from error
+            reason = " ".join(str(error).split())[:300]
+            raise DoctuneError(f"Optimum cannot export this model to ONNX: {reason}") from error
     loaded.tokenizer.save_pretrained(out)
     write_recipe(out, loaded.recipe)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the tracer's and Optimum's warnings out of the log: each export has dozens, and parity is what they are about."""
-    levels = {name: logging.getLogger(name).level for name in ("optimum", "transformers", "root", "torch.onnx")}
+    """Keep warnings of tracer, Optimum and quantiser out of the log: dozens, about doubts that parity answers."""
+    loggers = [logging.getLogger(name) for name in NOISY]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in levels:
-            logging.getLogger(name if name != "root" else None).setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            for name, level in levels.items():
-                logging.getLogger(name if name != "root" else None).setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -8,8 +8,9 @@ from doctune.section import Section
 class ExportParams(Section):
     """What the exported model must prove on test rows before it ships.
 
-    `min_identical`: share (0 to 1) of rows whose fp32 ONNX output equals PyTorch's, letter by letter. `max_int8_bleu_loss`: BLEU
-    points that int8 may lose against PyTorch. `parity_rows`: how many rows are decoded, chosen by hash; all where there are fewer.
+    `min_identical`: share (0 to 1) of rows whose fp32 ONNX output equals PyTorch's, letter by letter.
+    `max_int8_bleu_loss`: BLEU points that int8 may lose against PyTorch.
+    `parity_rows`: how many rows are decoded, chosen by hash; all of them where there are fewer.
     """
 
     min_identical: float = Field(ge=0, le=1)

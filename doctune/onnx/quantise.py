@@ -4,38 +4,41 @@
 
     models/onnx/   encoder_model.onnx, decoder_model_merged.onnx  (causal: model.onnx)
                    config.json, generation_config.json, tokenizer files, doctune.json
-                   shipped.json    {"precision": "int8", "decoding": {...}, "files": {"encoder_model.onnx": "<sha256>", ...}}
+                   shipped.json    {"precision": "int8", "decoding": {...}, "files": {"model.onnx": "<sha256>", ...}}
 
-Weights of matrix products and embedding tables are int8 with a scale a column or row; activations are quantised while it
-runs. The two decoders, for a first token and for later ones, are merged after that: equal int8 weights are stored once.
+Weights of matrix products and embedding tables are int8, with a scale for each column or row; activations are quantised
+while it runs. The two decoders, for the first token and for later ones, are merged last: equal weights are stored once.
 """
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-from doctune.files import whole_dir, write_json
+from doctune.files import write_json
 from doctune.onnx.embeddings import shrink_embeddings
 from doctune.onnx.export import quiet
 from doctune.onnx.runtime import DECODER, MERGED, SHIPPED_FILE, WITH_PAST, Shipped, sha256
 from doctune.translation import TranslateParams
 
-PROTOBUF_LIMIT = 1 << 31  # bytes; a graph from here on keeps its weights in a file beside it
+PROTOBUF_LIMIT = 2_000_000_000  # bytes, and a little less; a larger graph keeps its weights in a file beside it
 
 
 def quantise(fp32: Path, out: Path, decoding: TranslateParams) -> None:
-    """Write the int8 model of the graphs that export_onnx left in `fp32` as one whole folder that remembers how to decode."""
-    with whole_dir(out) as tmp, quiet():
+    """Write the int8 model of the graphs that export_onnx left in `fp32` into the folder `out`.
+
+    The folder remembers `decoding`, so that what is served is what was tested.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with quiet():
         for file in sorted(fp32.iterdir()):
             if file.suffix == ".onnx":
-                quantise_graph(file, tmp / file.name)
-            elif ".onnx" not in file.name:  # the weights beside a large graph
-                shutil.copyfile(file, tmp / file.name)
-        if (tmp / WITH_PAST).is_file():
-            _merge_decoders(tmp)
-        facts = Shipped(
-            precision="int8", decoding=decoding, files={file.name: sha256(file) for file in sorted(tmp.iterdir())}
-        )
-        write_json(tmp / SHIPPED_FILE, facts.model_dump())
+                quantise_graph(file, out / file.name)
+            elif ".onnx" not in file.name:  # other than the weights beside a large graph
+                shutil.copyfile(file, out / file.name)
+        if (out / WITH_PAST).is_file():
+            _merge_decoders(out)
+    files = {file.name: sha256(file) for file in sorted(out.iterdir())}
+    write_json(out / SHIPPED_FILE, Shipped(precision="int8", decoding=decoding, files=files).model_dump())
 
 
 def quantise_graph(source: Path, target: Path) -> None:
@@ -45,16 +48,22 @@ def quantise_graph(source: Path, target: Path) -> None:
 
     model = onnx.load(source)
     shrink_embeddings(model.graph)
-    smaller = target.with_name(f"{target.name}.tables")  # through a file: weights beyond protobuf's limit stay in reach
-    onnx.save(model, smaller, save_as_external_data=_bytes(model) >= PROTOBUF_LIMIT, location=f"{smaller.name}.data")
-    large = _bytes(model) // 3 >= PROTOBUF_LIMIT
+    size = weight_bytes(model)
+    # Through a file, as the quantiser infers shapes in one: protobuf cannot hold a large model in one message.
+    smaller = target.with_name(f"{target.stem}.tables")
+    weights = f"{smaller.name}.data"
+    onnx.save(model, smaller, save_as_external_data=size >= PROTOBUF_LIMIT, location=weights)
     del model
     quantize_dynamic(
-        smaller, target, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=False, weight_type=QuantType.QInt8,
-        use_external_data_format=large,
+        smaller, target, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8,
+        use_external_data_format=size // 4 >= PROTOBUF_LIMIT,
     )
-    for file in target.parent.glob(f"{smaller.name}*"):
-        file.unlink()
+    smaller.unlink()
+    smaller.with_name(weights).unlink(missing_ok=True)
+
+
+def weight_bytes(model: Any) -> int:
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
 
 
 def _merge_decoders(folder: Path) -> None:
@@ -62,9 +71,5 @@ def _merge_decoders(folder: Path) -> None:
 
     parts = folder / DECODER, folder / WITH_PAST
     merge_decoders(*parts, save_path=folder / MERGED, strict=False)  # the second has no cross-attention keys to give
-    for part in parts:
-        part.unlink()
-
-
-def _bytes(model: object) -> int:
-    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)  # type: ignore[attr-defined]
+    for file in [file for part in parts for file in folder.glob(f"{part.name}*")]:
+        file.unlink()

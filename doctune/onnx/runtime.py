@@ -3,7 +3,8 @@
     translator = load(Path("models/onnx"))
     translator.translate(["Pods are the smallest unit."])       # ["Pod 是最小的单元。"]
 
-Markup, batches and limits are the Translator's, the same code as in PyTorch. Nothing is fetched and no code of the folder runs.
+Markup, batches and limits are the Translator's, the same code as in PyTorch. Nothing is fetched, and no code of the
+folder runs.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from doctune.translation import TranslateParams, Translator
 SHIPPED_FILE = "shipped.json"
 ENCODER, MERGED, CAUSAL = "encoder_model.onnx", "decoder_model_merged.onnx", "model.onnx"
 DECODER, WITH_PAST = "decoder_model.onnx", "decoder_with_past_model.onnx"
+_AGAIN = "restore it (dvc checkout) or run the export stage (dvc repro export)"
 _ERRORS_ONLY = 3  # ONNX Runtime's log severity
 
 
@@ -35,12 +37,12 @@ def load(onnx: Path) -> Translator:
     """Open a folder that the export stage wrote; raises DoctuneError where it is not whole."""
     path = onnx / SHIPPED_FILE
     if not path.is_file():
-        raise DoctuneError(f"{onnx} holds no exported model (it has no {SHIPPED_FILE}); run the export stage (dvc repro export)")
+        raise DoctuneError(f"{onnx} holds no exported model (it has no {SHIPPED_FILE}); {_AGAIN}")
     shipped = validate(Shipped, read_json(path), f"{path}:")
     for name, digest in shipped.files.items():
         file = onnx / name
         if Path(name).name != name or not file.is_file() or sha256(file) != digest:
-            raise DoctuneError(f"{file} is not the file that was exported; restore the folder (dvc checkout) or run the export stage again")
+            raise DoctuneError(f"{file} is missing or not the file that was exported; {_AGAIN}")
     return open_graphs(onnx, shipped.decoding)
 
 
@@ -56,8 +58,9 @@ def open_graphs(folder: Path, params: TranslateParams) -> Translator:
 
     names = [ENCODER, MERGED] if (folder / MERGED).is_file() else [ENCODER, DECODER, WITH_PAST]
     seq2seq = (folder / ENCODER).is_file()
-    if missing := [name for name in (names if seq2seq else [CAUSAL]) if not (folder / name).is_file()]:
-        raise DoctuneError(f"{folder} has no {' and no '.join(missing)}, so it holds no ONNX model; run the export stage (dvc repro export)")
+    wanted = names if seq2seq else [CAUSAL]
+    if missing := [name for name in wanted if not (folder / name).is_file()]:
+        raise DoctuneError(f"{folder} has no {' and no '.join(missing)}, so it holds no ONNX model; {_AGAIN}")
     recipe = read_recipe(folder)
     transformers_logging.set_verbosity_error()
     from optimum.onnxruntime import ORTModelForCausalLM, ORTModelForSeq2SeqLM
@@ -70,8 +73,9 @@ def open_graphs(folder: Path, params: TranslateParams) -> Translator:
         else:
             model = ORTModelForCausalLM.from_pretrained(folder, file_name=CAUSAL, **on_cpu, **local)
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-    except Exception as error:  # ONNX Runtime raises a class of its own for each cause; each means these files do not make a model
-        raise DoctuneError(f"{folder} cannot be opened as an ONNX model: {' '.join(str(error).split())[:300]}") from error
+    except Exception as error:  # ONNX Runtime has a class for each cause; each means that the files make no model
+        reason = " ".join(str(error).split())[:300]
+        raise DoctuneError(f"{folder} cannot be opened as an ONNX model: {reason}; {_AGAIN}") from error
     return Translator(model, tokenizer, recipe, seq2seq, params)
 
 
@@ -79,6 +83,7 @@ def _options() -> Any:
     from onnxruntime import SessionOptions
 
     options = SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    options.intra_op_num_threads = len(allowed)
     options.log_severity_level = _ERRORS_ONLY
     return options

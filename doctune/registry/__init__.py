@@ -9,14 +9,14 @@
     promote(store, "doctune", "challenger")                  # alias champion
     folder = fetch(store, shipped_uri(store, "doctune", "champion"))
 
-Nothing here goes into a DVC out. Every function that writes can be called again: it repairs what is missing and leaves the rest.
-Only this package and doctune.pyfunc know MLflow; it is imported when `connect` is called.
+Nothing here goes into a DVC out. Every function that writes can be called again: it repairs what is missing and leaves
+the rest. Only this package and doctune.pyfunc know MLflow; it is imported when `connect` is called.
 """
 
-from doctune.registry.connect import Store, connect
 from doctune.registry.lineage import Files, RegisterParams, model_hash
-from doctune.registry.reconcile import ensure_run, log_evaluation, reconcile
+from doctune.registry.repair import ensure_run, log_evaluation, reconcile
 from doctune.registry.runs import TrainingRun, find_run, replay_run, training_run
+from doctune.registry.store import Store, connect
 from doctune.registry.versions import (
     Version,
     ensure_shipped,

@@ -2,8 +2,8 @@
 
     database_file("sqlite:////home/me/doctune/mlruns/mlflow.db")      # Path("/home/me/doctune/mlruns/mlflow.db")
 
-MLflow writes absolute paths into its database. They are rewritten when the project's folder was moved or copied, so that a copy
-neither loses its models nor writes into the original.
+MLflow writes absolute paths into its database. They are rewritten when the project's folder was moved or copied, so
+that a copy neither loses its models nor writes into the original.
 """
 
 import logging
@@ -19,12 +19,16 @@ def database_file(uri: str) -> Path | None:
         return None
     name = uri.partition(":///")[2].partition("?")[0]
     if not name or name == ":memory:":
-        raise DoctuneError(f"wanted a database file in MLFLOW_TRACKING_URI, got {uri}; for example sqlite:///mlruns/mlflow.db")
+        raise DoctuneError(
+            f"wanted a database file in MLFLOW_TRACKING_URI, got {uri}; for example sqlite:///mlruns/mlflow.db"
+        )
     path = Path(name).absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DoctuneError(f"MLflow's folder {path.parent} cannot be made: {error.strerror}; fix it, or change MLFLOW_TRACKING_URI") from None
+        raise DoctuneError(
+            f"MLflow's folder {path.parent} cannot be made: {error.strerror}; fix it, or change MLFLOW_TRACKING_URI"
+        ) from None
     return path
 
 
@@ -35,7 +39,9 @@ def follow_move(database: Path, experiment: str, artifacts: Path) -> None:
 
     try:
         with closing(sqlite3.connect(database)) as connection, connection:
-            found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
+            found = connection.execute(
+                "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)
+            ).fetchone()
             if found is None or found[0] == str(artifacts):
                 return
             old, new = str(Path(found[0]).parent), str(artifacts.parent)
@@ -52,13 +58,17 @@ def follow_move(database: Path, experiment: str, artifacts: Path) -> None:
                 )
     except sqlite3.OperationalError as error:
         if "no such table" not in str(error):  # a database cut short while it was made: MLflow completes it
-            raise DoctuneError(f"MLflow's database {database} cannot be opened: {error}; fix it, or change MLFLOW_TRACKING_URI") from None
+            raise DoctuneError(
+                f"MLflow's database {database} cannot be opened: {error}; fix it, or change MLFLOW_TRACKING_URI"
+            ) from None
     except sqlite3.DatabaseError as error:
-        raise DoctuneError(f"MLflow's database {database} is damaged: {error}; move it away, and the next run rebuilds it") from None
+        raise DoctuneError(
+            f"MLflow's database {database} is damaged: {error}; move it away, and the next run rebuilds it"
+        ) from None
 
 
 def migrate(uri: str, database: Path) -> None:
-    """Bring a project's own database to this MLflow's schema; a copy of the old one stays beside it as mlflow.db.before."""
+    """Bring a project's own database to this MLflow's schema; the old one is kept as mlflow.db.before."""
     import shutil
 
     import mlflow.store.db.utils as schema  # `mlflow db upgrade` is the same functions in a process of its own
@@ -71,7 +81,9 @@ def migrate(uri: str, database: Path) -> None:
         if (now := utils._get_schema_version(engine)) in (None, scripts.get_current_head()):
             return
         if now not in {script.revision for script in scripts.walk_revisions()}:
-            raise DoctuneError(f"{database} was written by a newer MLflow (schema {now}); install that version, or move the file away")
+            raise DoctuneError(
+                f"{database} was written by a newer MLflow (schema {now}); install that version, or move the file away"
+            )
         shutil.copyfile(database, database.with_name(f"{database.name}.before"))
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         utils._upgrade_db(engine)

@@ -1,7 +1,7 @@
 """Where a model came from: the files it is made of, and the tags that answer the question in MLflow.
 
     files = Files(base=Path("models/base"), model=Path("models/tuned"), ...)
-    lineage(files, root)     # {"data_revision": "5c31237a...", "git_commit": "...", "dvc_model": "...", "dvc_data": "..."}
+    lineage(files, root)     # {"data_revision": "5c31237a...", "git_commit": "...", "dvc_model": "...", ...}
 
 DVC's hashes are read from dvc.lock, which has them by the time a later stage runs; what cannot be known is "unknown".
 """
@@ -58,7 +58,7 @@ def model_hash(files: Files) -> str:
 
 
 def lineage(files: Files, root: Path) -> dict[str, str]:
-    """The tags of a run and of a version: source revision, commit of the code, DVC's hashes, preset and flow run if known."""
+    """The tags of a run and of a version: source revision, DVC's hashes, commit of the code, what the flow says."""
     lock = _stages(files.dvc_lock)
     return {
         "data_revision": _data_revision(lock),
@@ -86,7 +86,11 @@ def environment(root: Path) -> dict[str, str]:
 def git_commit(root: Path) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, timeout=30, check=False
+            ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return UNKNOWN
@@ -118,7 +122,9 @@ def _stages(dvc_lock: Path) -> dict[str, Any]:
         return {}
     lock = read_yaml(dvc_lock)
     if not isinstance(lock, dict) or not isinstance(lock.get("stages", {}), dict):
-        raise DoctuneError(f"wanted DVC's stages in {dvc_lock}, got {type(lock).__name__}; restore it with git checkout")
+        raise DoctuneError(
+            f"wanted DVC's stages in {dvc_lock}, got {type(lock).__name__}; restore it with git checkout"
+        )
     return {name: stage for name, stage in lock.get("stages", {}).items() if isinstance(stage, dict)}
 
 

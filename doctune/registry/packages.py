@@ -3,7 +3,7 @@
     uri = ensure_package(store, "model", {"model_hash": digest}, {"model": Path("models/tuned")}, TORCH, run_id)
     # "models:/m-3f5f9f904ea748dda8f459be59332925"
 
-Logged models are found by a tag with the hash of their content; one that MLflow half received is completed, not doubled.
+Logged models are found by a tag with the hash of their content; one that MLflow half received is completed.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doctune.registry.connect import Store
+from doctune.registry.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -19,16 +19,24 @@ if TYPE_CHECKING:
 EXAMPLE = ["Pods are the smallest unit that you can deploy.", "Run `kubectl get pods` to list them."]
 WEIGHTS = "weights"
 PREFIX = "models:/"
-COMMON = ("mlflow", "numpy", "pydantic", "ruamel.yaml", "sacremoses", "sentencepiece", "transformers")
-TORCH = (*COMMON, "safetensors", "torch")
+COMMON = ("mlflow", "numpy", "pydantic", "ruamel.yaml", "sacremoses", "safetensors", "sentencepiece", "transformers")
+TORCH = (*COMMON, "torch")
 ADAPTER = (*TORCH, "peft")
 ONNX = (*COMMON, "onnxruntime", "optimum", "optimum-onnx", "torch")
 
 
 def ensure_package(
-    store: Store, name: str, tags: Mapping[str, str], weights: Mapping[str, Path], requirements: tuple[str, ...], run_id: str | None
+    store: Store,
+    name: str,
+    tags: Mapping[str, str],
+    weights: Mapping[str, Path],
+    requirements: tuple[str, ...],
+    run_id: str | None,
 ) -> str:
-    """The URI of the logged model `name` with these tags, which is logged if it is not there whole. Call it under the store's lock."""
+    """The URI of the logged model `name` with these tags, which is logged unless it is there whole.
+
+    `weights`: folders by their name inside. Call it under the store's lock.
+    """
     found = find_packages(store, name, tags)
     model = next((model for model in found if is_whole(store, model)), None)
     if model is None:
@@ -104,14 +112,19 @@ def _fill(store: Store, model: "LoggedModel", weights: Mapping[str, Path], requi
     try:
         (staging / WEIGHTS).mkdir(parents=True)
         for inside, folder in weights.items():
-            (staging / WEIGHTS / inside).symlink_to(folder.resolve(), target_is_directory=True)  # MLflow copies what it points at
+            (staging / WEIGHTS / inside).symlink_to(
+                folder.resolve(), target_is_directory=True
+            )  # MLflow copies what it points at
         mlflow.pyfunc.save_model(
             staging / "model",
             loader_module="doctune.pyfunc",
             data_path=str(staging / WEIGHTS),
             code_paths=[str(Path(str(doctune.__file__)).parent)],
             mlflow_model=Model(
-                artifact_path=model.artifact_location, model_uuid=model.model_id, model_id=model.model_id, run_id=model.source_run_id
+                artifact_path=model.artifact_location,
+                model_uuid=model.model_id,
+                model_id=model.model_id,
+                run_id=model.source_run_id,
             ),
             # a column without a name takes lists, Series, dicts and DataFrames; with a name only the last two
             signature=ModelSignature(inputs=Schema([ColSpec("string")]), outputs=Schema([ColSpec("string")])),

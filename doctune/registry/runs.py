@@ -4,7 +4,7 @@
         run.log({"loss": 2.31, "eval_loss": 2.4}, step=20)
     find_run(store, train_key).info.run_id
 
-A run that was cut short is taken up where it stopped. One that was lost is made again from the curves that the train stage keeps.
+A run that was cut short is taken up where it stopped. One that was lost is made again from the curves that train keeps.
 """
 
 import csv
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doctune.errors import DoctuneError
-from doctune.registry.connect import Store, one_line, told
 from doctune.registry.lineage import environment
+from doctune.registry.store import Store, one_line, told
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,7 +28,7 @@ _BATCH = 1000  # metrics a request, MLflow's limit
 
 
 class TrainingRun:
-    """A run that is being written. Points at or before the last step already logged are left out, so a resumed curve has no zigzag."""
+    """A run that is being written. Steps that it has already are left out, so a resumed curve has no zigzag."""
 
     def __init__(self, store: Store, run_id: str, last_steps: dict[str, int]) -> None:
         self.run_id = run_id
@@ -37,7 +37,7 @@ class TrainingRun:
         self._last = last_steps
 
     def log(self, metrics: Mapping[str, float | None], step: int) -> None:
-        """Log one point of each metric (None: not measured). A server that fails meanwhile costs a warning, not the training."""
+        """Log a point of each metric (None: not measured). A server that fails costs a warning, not the training."""
         if not self.complete:
             return
         fresh = {key: value for key, value in metrics.items() if value is not None and step > self._last.get(key, -1)}
@@ -54,7 +54,7 @@ class TrainingRun:
 def training_run(
     store: Store, train_key: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None
 ) -> Iterator[TrainingRun]:
-    """Open the run of `train_key`: the unfinished one if there is one, else a new one; system metrics are recorded meanwhile.
+    """Open the run of `train_key`, the unfinished one if there is one, and record system metrics meanwhile.
 
     It ends FINISHED, FAILED on an error or KILLED on an interrupt. `params` may be nested.
     """
@@ -92,7 +92,7 @@ def find_run(store: Store, train_key: str) -> "Run | None":
 def replay_run(
     store: Store, train_key: str, params: Mapping[str, Any], curves: Path, tags: Mapping[str, str] | None = None
 ) -> str:
-    """Make the run of `train_key` again, or complete it, from the curves; returns its id. Steps and spacing in time are kept."""
+    """Make the run of `train_key` again, or complete it, from the curves (steps and times are kept); returns its id."""
     rows = _read_curves(curves)
     length = max((seconds for _, seconds, _ in rows), default=0.0)
     start = _now() - int(length * 1000)
@@ -111,13 +111,17 @@ def replay_run(
 
 
 @told
-def _begin(store: Store, train_key: str, params: Mapping[str, Any], tags: Mapping[str, str], start: int | None) -> "Run":
+def _begin(
+    store: Store, train_key: str, params: Mapping[str, Any], tags: Mapping[str, str], start: int | None
+) -> "Run":
     from mlflow.entities import Param, RunTag
 
     client = store.client
     run = next((run for run in _runs(store, train_key) if run.info.status != "FINISHED"), None)
     if run is None:
-        run = client.create_run(store.experiment_id, start, {TRAIN_KEY: train_key, **_ours(tags)}, f"train-{train_key[:8]}")
+        run = client.create_run(
+            store.experiment_id, start, {TRAIN_KEY: train_key, **_ours(tags)}, f"train-{train_key[:8]}"
+        )
     else:
         client.update_run(run.info.run_id, status="RUNNING")
         own = {key: value for key, value in _ours(tags).items() if key != "doctune.replayed"}
@@ -146,7 +150,10 @@ def _log_points(store: Store, run_id: str, points: list[tuple[str, float, int, i
 
 def _runs(store: Store, train_key: str) -> list["Run"]:
     found = store.client.search_runs(
-        [store.experiment_id], f"tags.`{TRAIN_KEY}` = '{train_key}'", order_by=["attributes.start_time DESC"], max_results=100
+        [store.experiment_id],
+        f"tags.`{TRAIN_KEY}` = '{train_key}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=100,
     )
     return list(found)
 
@@ -166,7 +173,9 @@ def _read_curves(path: Path) -> list[tuple[int, float, dict[str, float]]]:
                 values = {key: float(value) for key, value in row.items() if key not in NOT_CURVES and value}
                 rows.append((int(row["step"]), float(row.get("seconds") or 0), values))
     except (OSError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
-        raise DoctuneError(f"wanted curves with a column step and numbers in {path}, got {one_line(error)}; run the train stage again") from None
+        raise DoctuneError(
+            f"wanted curves with a column step and numbers in {path}, got {one_line(error)}; run the train stage again"
+        ) from None
     return rows
 
 

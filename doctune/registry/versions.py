@@ -4,8 +4,8 @@
     version = ensure_shipped(store, params, files)     # shipped="models:/m-..." written once as the tag shipped_model
     promote(store, "doctune", "challenger")            # champion moves; nothing else does
 
-A version is found by the hash of its model and, once it ships, of its ONNX files. The same model exported in another way is a
-version of its own (of the same logged model): what an alias ships never changes under it.
+A version is found by the hash of its model and, once it ships, of its ONNX files. The same model exported in another
+way is a version of its own (of the same logged model): what an alias ships never changes under it.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from doctune import pyfunc
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, read_json
 from doctune.registry import packages
-from doctune.registry.connect import Store, told
 from doctune.registry.lineage import Files, RegisterParams, lineage, model_hash, score_tags
 from doctune.registry.runs import find_run
+from doctune.registry.store import Store, told
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -46,7 +46,7 @@ class Version:
 
 @told
 def ensure_version(store: Store, params: RegisterParams, files: Files, digest: str | None = None) -> Version:
-    """The version of the model in `files`, registered unless it is; `challenger` moves to it, and `champion` where there is none.
+    """The version of the model in `files`, registered unless it is; challenger moves to it, champion if it is free.
 
     `digest` is model_hash(files) where the caller knows it. The run of the training must exist (ensure_run).
     """
@@ -79,7 +79,9 @@ def ensure_shipped(
     with store.locked(), store.as_default():
         of_model = _usable(store, params.name, digest)
         if not of_model:
-            raise DoctuneError(f"MLflow has no version of {params.name} with this model; run the register stage (dvc repro register)")
+            raise DoctuneError(
+                f"MLflow has no version of {params.name} with this model; run the register stage (dvc repro register)"
+            )
         version = next((version for version in of_model if version.tags.get(ONNX_HASH) == onnx_digest), None)
         version = version or next((version for version in of_model if version.shipped is None), None)
         version = version or _register(store, params, files, digest)
@@ -108,7 +110,10 @@ def resolve(store: Store, name: str, wanted: str) -> Version:
     for version in versions:
         if wanted == version.number or wanted in version.aliases:
             return version
-    there = ", ".join(" ".join([version.number, *version.aliases]) for version in versions) or "nothing; run the pipeline first (doctune run)"
+    there = (
+        ", ".join(" ".join([version.number, *version.aliases]) for version in versions)
+        or "nothing; run the pipeline first (doctune run)"
+    )
     raise DoctuneError(f"MLflow has no version {wanted!r} of {name}; it has {there}")
 
 
@@ -130,7 +135,7 @@ def shipped_uri(store: Store, name: str, wanted: str = CHAMPION) -> str:
 
 @told
 def fetch(store: Store, uri: str) -> Path:
-    """A local folder with the logged model at `uri` (read-only): mlflow.pyfunc.load_model(folder), or folder/data/weights/onnx."""
+    """A local folder, not to be written to, with the logged model at `uri`, for mlflow.pyfunc.load_model."""
     model = packages.get_package(store, uri)
     if model is None or not packages.is_whole(store, model):
         raise DoctuneError(f"MLflow no longer has the model {uri}; run the pipeline again to repair it (doctune run)")
@@ -140,7 +145,7 @@ def fetch(store: Store, uri: str) -> Path:
 def _shipped(version: Version) -> str:
     if version.shipped is None:
         raise DoctuneError(
-            f"version {version.number} of {version.name} has no exported model to ship; run the export stage (dvc repro export)"
+            f"version {version.number} of {version.name} has no exported model to ship; run the export stage"
         )
     return version.shipped
 
@@ -188,7 +193,9 @@ def _usable(store: Store, name: str, digest: str) -> list[Version]:
     """Versions of a model, newest first, but for those whose logged model was deleted from MLflow."""
     model = _registered(store, name)
     found = _search(store, name, {MODEL_HASH: digest}, _aliases(model)) if model else []
-    return [version for version in found if REPLACED not in version.tags and packages.get_package(store, version.source)]
+    return [
+        version for version in found if REPLACED not in version.tags and packages.get_package(store, version.source)
+    ]
 
 
 def is_loadable(store: Store, uri: str) -> bool:
@@ -230,4 +237,12 @@ def _search(store: Store, name: str, tags: dict[str, str], aliases: dict[str, tu
 
 def _version(made: "ModelVersion", aliases: dict[str, tuple[str, ...]]) -> Version:
     number = str(made.version)
-    return Version(made.name, number, aliases.get(number, ()), dict(made.tags), made.source or "", made.run_id, made.creation_timestamp)
+    return Version(
+        made.name,
+        number,
+        aliases.get(number, ()),
+        dict(made.tags),
+        made.source or "",
+        made.run_id,
+        made.creation_timestamp,
+    )

@@ -53,7 +53,7 @@ def run_training(
     from transformers.trainer_callback import PrinterCallback
 
     from doctune.training.trainer import TranslationTrainer
-    from doctune.training.watching import Clock, PlainLines
+    from doctune.training.watching import Clock, LastPoint, PlainLines
 
     transformers.set_seed(params.seed)
     # It warns of tied and constant weights, which checkpoints leave out on purpose, whenever the best one is loaded.
@@ -75,7 +75,7 @@ def run_training(
     )
     trainer = TranslationTrainer(
         model=loaded.model, args=arguments, train_dataset=train, eval_dataset=valid, processing_class=loaded.tokenizer,
-        batch_tokens=params.batch_tokens, callbacks=[Clock(), *([] if interactive else [PlainLines()]), *callbacks],
+        batch_tokens=params.batch_tokens, callbacks=[LastPoint(), Clock(), *([] if interactive else [PlainLines()]), *callbacks],
         optimizers=(optimizer, None),
     )
     trainer.remove_callback(PrinterCallback)
@@ -87,8 +87,6 @@ def run_training(
         trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
     evaluations = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
-    if not evaluations:
-        raise DoctuneError(f"training ended after {trainer.state.global_step} steps without a validation; set train.eval_steps (now {params.eval_steps}) lower")
     return Trained(loaded, history, {
         "steps": trainer.state.global_step,
         "train_rows": len(train),

@@ -38,6 +38,14 @@ class PlainLines(TrainerCallback):
         print("  ".join(parts), flush=True)
 
 
+class LastPoint(TrainerCallback):
+    """Validates and checkpoints after the last step too, wherever it falls."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = control.should_log = True
+
+
 class Clock(TrainerCallback):
     """Adds `seconds` of training so far (over all resumed parts) to each entry of the trainer's history."""
 

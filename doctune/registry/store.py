@@ -51,7 +51,7 @@ class Store:
 
     @contextmanager
     def as_default(self) -> Iterator[None]:
-        """Make this MLflow the process's default (its SQL registry asks the default for models:/ URIs), then put things back."""
+        """Make this MLflow the process's default for a while: its SQL registry asks the default for models:/ URIs."""
         import mlflow
 
         before = os.environ.get(_URI)
@@ -83,7 +83,7 @@ def connect(root: Path = Path()) -> Store:
         artifacts = database.parent / "artifacts"
         guard = database.with_name(f"{database.name}.lock")
         with _lock(database.with_name(f"{database.name}.open.lock")):  # two that create it at once die in its migration
-            if not named and database.exists():
+            if database == root / "mlruns" / "mlflow.db" and database.exists():  # ours, whoever named it
                 follow_move(database, EXPERIMENT, artifacts)
                 migrate(uri, database)
             client, experiment_id = _open(uri, artifacts)
@@ -102,9 +102,13 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (MlflowException, SQLAlchemyError, RequestException) as error:
-            raise DoctuneError(f"MLflow failed in {function.__name__}: {one_line(error)}; check MLFLOW_TRACKING_URI and its server") from error
+            raise DoctuneError(
+                f"MLflow failed in {function.__name__}: {one_line(error)}; check MLFLOW_TRACKING_URI and its server"
+            ) from error
         except OSError as error:
-            raise DoctuneError(f"could not store in MLflow: {one_line(error)}; free some space or fix its permissions") from error
+            raise DoctuneError(
+                f"could not store in MLflow: {one_line(error)}; free some space or fix its permissions"
+            ) from error
 
     return wrapper
 

@@ -1,4 +1,4 @@
-"""After a cache hit: does MLflow still have what the pipeline's files stand for? A hit skips side effects, so they are looked up.
+"""Does MLflow still have what the pipeline's files stand for? A cache hit skips side effects, so they are looked up.
 
     reconcile(store, params, files)      # [] or ["training run replayed from its curves", "version 4 registered", ...]
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, read_json
-from doctune.registry.connect import Store, told
 from doctune.registry.lineage import Files, RegisterParams, lineage, numbers, train_params
 from doctune.registry.runs import find_run, replay_run
+from doctune.registry.store import Store, told
 from doctune.registry.versions import MODEL_HASH, Version, ensure_shipped, ensure_version, is_loadable, list_versions
 
 EVALUATION = "doctune.evaluation"
@@ -20,8 +20,8 @@ EVALUATION = "doctune.evaluation"
 def reconcile(store: Store, params: RegisterParams, files: Files) -> list[str]:
     """Repair run, evaluation, version, aliases and shipped model; returns what was repaired, in words.
 
-    Parts whose report does not exist yet (register_report, export_report) are left alone. Call it when the stages that wrote
-    the files are up to date.
+    Parts whose report does not exist yet (register_report, export_report) are left alone. Call it when the stages that
+    wrote the files are up to date.
     """
     repaired = []
     run_id, replayed = ensure_run(store, files)
@@ -33,8 +33,13 @@ def reconcile(store: Store, params: RegisterParams, files: Files) -> list[str]:
         return repaired
     digest = _hash(files.register_report, "model_hash")
     before = {version.number: version for version in list_versions(store, params.name)}
-    whole = {uri: is_loadable(store, uri) for version in before.values() if version.tags.get(MODEL_HASH) == digest
-             for uri in (version.source, version.shipped) if uri}
+    whole = {
+        uri: is_loadable(store, uri)
+        for version in before.values()
+        if version.tags.get(MODEL_HASH) == digest
+        for uri in (version.source, version.shipped)
+        if uri
+    }
     version = ensure_version(store, params, files, digest)
     if files.onnx is not None and files.export_report is not None and files.export_report.exists():
         onnx_digest = read_json(files.export_report).get("onnx_hash") or hash_path(files.onnx)
@@ -45,7 +50,9 @@ def reconcile(store: Store, params: RegisterParams, files: Files) -> list[str]:
 def _differences(old: Version | None, new: Version, whole: dict[str, bool]) -> list[str]:
     """What it took to get from `old` to `new`; `whole` says of each URI whether its files were there before."""
     found = [] if old else [f"version {new.number} of {new.name} registered"]
-    found += [f"alias {alias} set to version {new.number}" for alias in new.aliases if old is None or alias not in old.aliases]
+    found += [
+        f"alias {alias} set to version {new.number}" for alias in new.aliases if old is None or alias not in old.aliases
+    ]
     if whole.get(new.source) is False:
         found.append(f"files of version {new.number} restored")
     if new.shipped is not None and (old is None or old.shipped != new.shipped):
@@ -71,12 +78,14 @@ def ensure_run(store: Store, files: Files) -> tuple[str, bool]:
 
 @told
 def log_evaluation(store: Store, run_id: str, files: Files) -> bool:
-    """Log metrics.json as metrics, tables and pictures as artifacts, lineage as tags; False when the run has just these already."""
+    """Log scores as metrics, tables and pictures as artifacts, lineage as tags; False when the run has just these."""
     from mlflow.entities import Metric, RunTag
 
     client = store.client
     run = client.get_run(run_id)
-    digest = hash_path(*(path for path in (files.metrics, files.changes, files.plots, files.train_report) if path.exists()))
+    digest = hash_path(
+        *(path for path in (files.metrics, files.changes, files.plots, files.train_report) if path.exists())
+    )
     if run.data.tags.get(EVALUATION) == digest:
         return False
     wanted = lineage(files, store.root)

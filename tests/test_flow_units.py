@@ -1,0 +1,377 @@
+"""The flow front end piece by piece, on a toy pipeline: real DVC, real processes, real signals, real Prefect."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from doctune.errors import DoctuneError
+from doctune.locks import hold
+from flows.checkout import prepare
+from flows.child import Lines, Stop, run_child
+from flows.dead_locks import drop_dead_locks
+from flows.graph import Dag, Stage
+from flows.stage_run import StageFailed, StageStopped, explain, run_stage
+
+PROJECT = Path(__file__).parents[1]
+
+TOY = f"""
+import sys, time
+sys.path.insert(0, {str(PROJECT)!r})
+from pathlib import Path
+from doctune.errors import DoctuneError
+from tasks.stage import die_with_parent, fail
+
+die_with_parent()
+out, *ins = sys.argv[1:]
+text = "".join(Path(name).read_text() for name in ins)
+print("stage", out, "starts", flush=True)
+if "slow" in text:
+    for step in range(600):
+        print(f"\\r{{step}}", end="", file=sys.stderr, flush=True)
+        time.sleep(0.1)
+if "wrong" in text:
+    fail(DoctuneError("第 3 页不是 UTF-8; save it as UTF-8"))
+if "bug" in text:
+    raise ValueError("a bug")
+Path(out).write_text(out + " of " + text)
+"""
+
+DVC_YAML = """
+stages:
+  first:
+    cmd: python toy.py first.out source.txt
+    deps: [source.txt, toy.py]
+    outs: [first.out]
+  left:
+    cmd: python toy.py left.out first.out
+    deps: [first.out]
+    params: [left]
+    outs: [left.out]
+  right:
+    cmd: python toy.py right.out first.out
+    deps: [first.out]
+    outs: [right.out]
+  last:
+    cmd: python toy.py last.out left.out right.out
+    deps: [left.out, right.out]
+    outs: [last.out]
+"""
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def dvc(folder: Path, *words: str) -> str:
+    command = [sys.executable, "-m", "dvc", *words]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A toy project that was run once with `dvc repro`."""
+    root = tmp_path_factory.mktemp("toy") / "made"
+    root.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc")))
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("PATH", os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
+        git(root, "init", "--quiet", "--initial-branch", "main")
+        (root / "toy.py").write_text(TOY)
+        (root / "dvc.yaml").write_text(DVC_YAML)
+        (root / "params.yaml").write_text("left: {rate: 1}\n")
+        (root / "source.txt").write_text("一个 Pod 可以有多个容器。\n")
+        (root / ".gitignore").write_text("*.out\n.doctune/\n")
+        dvc(root, "init", "--quiet")
+        dvc(root, "repro", "--quiet")
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", "toy")
+        yield root
+
+
+@pytest.fixture
+def toy(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "toy"))
+
+
+def run(root: Path, name: str, checkout: bool = False, stop: Stop | None = None, log: Callable[[str], None] = print) -> str:
+    return run_stage(root, name, checkout=checkout, log=log, stop=stop or Stop(), flow_run_id="test").state
+
+
+def processes(root: Path) -> list[str]:
+    """Command lines of the living processes that work in `root`, other than this one."""
+    found = []
+    for process in psutil.process_iter(["pid", "cwd", "cmdline", "status"]):
+        if process.info["cwd"] == str(root) and process.info["status"] != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+            found.append(" ".join(process.info["cmdline"]))
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lines"),
+    [
+        pytest.param([b"one\ntwo\n"], ["one", "two"], id="whole lines"),
+        pytest.param([b"o", b"ne\ntw", b"o"], ["one", "two"], id="pieces, the last without its newline"),
+        pytest.param(["容器".encode()[:4], "容器".encode()[4:] + b"\n"], ["容器"], id="a character cut in two"),
+        pytest.param([b"\xff\n"], ["\ufffd"], id="not UTF-8"),
+        pytest.param([b"\x1b[31mred\x1b[0m\r\n"], ["red"], id="colours and a DOS newline"),
+        pytest.param([b" 1%\r 2%\r 3%\n"], [" 3%"], id="a progress bar in one piece"),
+        pytest.param([b"\r 1%", b"\r 2%", b"\r 3%", b"\r 4%\ndone\n"], [" 1%", " 4%", "done"], id="a bar says little"),
+        pytest.param([b"\n\n  \n"], [], id="empty lines"),
+    ],
+)
+def test_output_becomes_lines(chunks: list[bytes], lines: list[str]) -> None:
+    reader = Lines()
+    got = [line for chunk in chunks for line in reader.feed(chunk)] + reader.feed(b"", final=True)
+    assert got == lines
+
+
+FAILED = "ERROR: failed to reproduce 'train': failed to run: python -m tasks.train, exited with"
+TRACEBACK = ["Traceback (most recent call last):", f'  File "{Path.cwd()}/tasks/align.py", line 12, in main', "    boom()"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "wanted"),
+    [
+        pytest.param(["loss 2.1", "doctune: error: 没有 zh-cn 页面", f"{FAILED} 1"], 1, "没有 zh-cn 页面", id="the stage's own line"),
+        pytest.param([*TRACEBACK, "ValueError: bad", f"{FAILED} 1"], 1, "ValueError: bad (tasks/align.py, line 12)", id="traceback"),
+        pytest.param(["x", f"{FAILED} -9"], 1, "its process was killed by SIGKILL", id="stage killed"),
+        pytest.param(["x", f"{FAILED} 137"], 1, "its process was killed by SIGKILL", id="stage killed under a shell"),
+        pytest.param(["x", f"{FAILED} -11"], 1, "its process was killed by SIGSEGV", id="crash in native code"),
+        pytest.param(["half a line"], 137, "dvc itself was killed by SIGKILL", id="dvc killed"),
+        pytest.param(["one", "two", f"{FAILED} 3"], 1, "one | two | exit code 3", id="no word of why"),
+        pytest.param(
+            ["ERROR: failed to reproduce 'a': missing data 'source': b.txt"], 255, "missing data 'source': b.txt", id="DVC's own"
+        ),
+        pytest.param([], 255, "dvc exited with 255", id="nothing said"),
+    ],
+)
+def test_the_real_error_is_told(lines: list[str], code: int, wanted: str) -> None:
+    assert explain(lines, code).startswith(wanted)
+
+
+def test_lock_refuses_and_names_its_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "state" / "flow.lock"
+    with hold(lock, "to start"), pytest.raises(DoctuneError, match=rf"wanted to start, but process {os.getpid()} has held"):
+        with hold(lock, "to start"):
+            pass
+    with hold(lock, "to start again"):
+        pass
+
+
+def test_lock_goes_when_its_holder_is_killed(tmp_path: Path) -> None:
+    lock = tmp_path / "flow.lock"
+    code = f"import time; from pathlib import Path; from doctune.locks import hold\nwith hold(Path({str(lock)!r}), 'x'): time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT)
+    try:
+        wait_for(lambda: lock.exists() and lock.read_text())
+        threading.Timer(0.5, holder.kill).start()
+        with hold(lock, "to start", wait=20):
+            assert json.loads(lock.read_text())["pid"] == os.getpid()
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_graph_and_freshness_are_dvcs(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [stage.name for stage in Dag(toy).stages()][0] == "first"  # wherever one stands
+    monkeypatch.chdir(toy)
+    dag = Dag(toy)
+    assert [(stage.name, set(stage.needs)) for stage in dag.stages()] in (
+        [("first", set()), ("left", {"first"}), ("right", {"first"}), ("last", {"left", "right"})],
+        [("first", set()), ("right", {"first"}), ("left", {"first"}), ("last", {"left", "right"})],
+    )
+    assert isinstance(dag.stages()[0], Stage)
+    assert all(not dag.judge(stage.name).stale for stage in dag.stages())
+    assert dag.reads(Path("params.yaml"))
+    assert not dag.reads(Path("source.lock.yaml"))
+    (toy / "params.yaml").write_text("left: {rate: 2}\n")
+    (toy / "right.out").unlink()
+    assert dag.judge("left").stale == ("params.yaml left modified",)
+    assert not dag.judge("left").restorable
+    assert dag.judge("right").stale == ("right.out deleted",)
+    assert dag.judge("right").restorable
+    assert not dag.judge("last").restorable  # an input is gone, not an output
+
+
+@pytest.mark.parametrize(
+    ("spoil", "wanted"),
+    [
+        pytest.param(lambda root: (root / "dvc.yaml").write_text("stages: ["), "DVC cannot read the pipeline", id="broken YAML"),
+        pytest.param(lambda root: (root / "dvc.yaml").write_text("stages: {a: {outs: [b]}}"), "DVC cannot read", id="no cmd"),
+        pytest.param(lambda root: shutil.rmtree(root / ".dvc"), "DVC cannot open", id="no DVC project"),
+    ],
+)
+def test_a_broken_pipeline_is_one_line(toy: Path, spoil: Callable[[Path], object], wanted: str) -> None:
+    spoil(toy)
+    with pytest.raises(DoctuneError, match=wanted) as caught:
+        Dag(toy).stages()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stage_is_cached_restored_or_run(toy: Path) -> None:
+    lines: list[str] = []
+    assert run(toy, "left") == "Cached"
+    (toy / "params.yaml").write_text("left: {rate: 2}\n")
+    assert run(toy, "left", log=lines.append) == "Completed"
+    assert "stage left.out starts" in lines
+    (toy / "params.yaml").write_text("left: {rate: 1}\n")
+    assert run(toy, "left") == "Restored"
+    shutil.rmtree(toy / ".dvc" / "cache" / "runs")  # as after `dvc pull`: DVC would run the stage again
+    (toy / "right.out").unlink()
+    lines.clear()
+    assert run(toy, "right", checkout=True, log=lines.append) == "Restored"
+    assert "stage right.out starts" not in lines
+    assert (toy / "right.out").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        pytest.param("wrong", "stage first failed: 第 3 页不是 UTF-8; save it as UTF-8", id="a line for the user"),
+        pytest.param("bug", "stage first failed: ValueError: a bug (", id="a bug"),
+    ],
+)
+def test_a_failed_stage_tells_its_error(toy: Path, source: str, wanted: str) -> None:
+    (toy / "source.txt").write_text(source)
+    with pytest.raises(StageFailed) as caught:
+        run(toy, "first")
+    assert str(caught.value).startswith(wanted)
+
+
+def test_a_stopped_stage_leaves_nothing_running(toy: Path) -> None:
+    (toy / "source.txt").write_text("slow")
+    stop, lines = Stop(), list[str]()
+
+    def log(line: str) -> None:
+        lines.append(line)
+        if "starts" in line:
+            stop.request("cancelled in Prefect")
+
+    begin = time.monotonic()
+    with pytest.raises(StageStopped, match="cancelled in Prefect"):
+        run(toy, "first", stop=stop, log=log)
+    assert time.monotonic() - begin < 15
+    assert processes(toy) == []
+
+
+def test_a_killed_stage_is_told_and_the_next_run_goes_on(toy: Path) -> None:
+    (toy / "source.txt").write_text("slow")
+
+    def log(line: str) -> None:
+        if "starts" in line:
+            stage = [p for p in psutil.process_iter(["cwd", "cmdline"]) if p.info["cwd"] == str(toy)]
+            next(p for p in stage if p.info["cmdline"][1:2] == ["toy.py"]).kill()
+
+    with pytest.raises(StageFailed, match="its process was killed by SIGKILL"):
+        run(toy, "first", log=log)
+    assert processes(toy) == []
+    (toy / "source.txt").write_text("well")
+    assert run(toy, "first") == "Completed"
+
+
+@pytest.mark.parametrize("shell", [shell for shell in ("/bin/sh", "/bin/bash") if Path(shell).exists()])
+def test_nothing_outlives_a_killed_flow(toy: Path, shell: str) -> None:
+    (toy / "source.txt").write_text("slow")
+    code = f"""
+from pathlib import Path
+from flows.child import Stop
+from flows.stage_run import run_stage
+run_stage(Path({str(toy)!r}), "first", checkout=False, log=lambda line: print(line, flush=True), stop=Stop(), flow_run_id="x")
+"""
+    environ = {**os.environ, "SHELL": shell}
+    flow = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, env=environ, stdout=subprocess.PIPE, text=True)
+    assert flow.stdout is not None
+    while "starts" not in (line := flow.stdout.readline()):
+        assert line, "the stage did not start"
+    assert len(processes(toy)) >= 2
+    flow.send_signal(signal.SIGKILL)
+    flow.wait()
+    flow.stdout.close()
+    wait_for(lambda: processes(toy) == [], seconds=5)
+    drop_dead_locks(toy)
+    (toy / "source.txt").write_text("well")
+    assert run(toy, "first") == "Completed"
+
+
+def test_what_a_command_leaves_running_is_killed(tmp_path: Path) -> None:
+    code = run_child(
+        ["/bin/sh", "-c", "sleep 60 & echo started; exit 3"], cwd=tmp_path, env=os.environ, log=print, stop=Stop()
+    )
+    assert code == 3
+    wait_for(lambda: processes(tmp_path) == [], seconds=5)
+
+
+DEAD = {"pid": 2**22 + 1, "cmd": "dvc repro"}  # above Linux's largest process id
+REUSED = {"pid": os.getpid(), "cmd": "/x/dvc/__main__.py repro --single-item train"}
+
+
+def test_locks_of_the_dead_are_dropped(toy: Path) -> None:
+    path = toy / ".dvc" / "tmp" / "rwlock"
+    living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "repro", "train"])
+    try:
+        alive = {"pid": living.pid, "cmd": "dvc repro train"}
+        path.write_text(json.dumps({"write": {"/a": DEAD, "/b": alive}, "read": {"/c": [DEAD, REUSED], "/d": [alive]}}))
+        assert drop_dead_locks(toy) == 3
+        assert json.loads(path.read_text()) == {"write": {"/b": alive}, "read": {"/d": [alive]}}
+        assert drop_dead_locks(toy) == 0
+    finally:
+        living.kill()
+        living.wait()
+
+
+@pytest.mark.parametrize("text", ["", '{"write": {"/a"', "[]"])
+def test_a_half_written_lock_does_not_block(toy: Path, text: str) -> None:
+    (toy / ".dvc" / "tmp" / "rwlock").write_text(text)
+    assert drop_dead_locks(toy) == 1
+    assert run(toy, "first") == "Cached"
+
+
+def test_scheduled_runs_work_in_a_clone_of_their_own(toy: Path) -> None:
+    (toy / "source.txt").write_text("uncommitted")
+    clone = prepare(toy)
+    assert (clone.root / "source.txt").read_text() != "uncommitted"
+    assert git(clone.root, "branch", "--show-current") == "scheduled"
+    dvc(clone.root, "checkout")  # from the project's cache
+    assert (clone.root / "last.out").exists()
+    assert clone.commit("nothing") is None
+
+    (clone.root / "source.lock.yaml").write_text("site: {tree: docs}\n")
+    commit = clone.commit("Scheduled run")
+    assert commit == git(clone.root, "rev-parse", "HEAD")
+    (clone.root / "leftover.txt").write_text("of a run that was cut short")
+    (clone.root / "dvc.lock").write_text("half written")
+
+    git(toy, "commit", "--all", "--quiet", "--message", "the project goes on")
+    clone = prepare(toy)
+    assert (clone.root / "source.txt").read_text() == "uncommitted"
+    assert (clone.root / "source.lock.yaml").read_text() == "site: {tree: docs}\n"
+    assert (clone.root / "dvc.lock").read_text() == (toy / "dvc.lock").read_text()
+    assert not (clone.root / "leftover.txt").exists()
+    assert git(clone.root, "status", "--porcelain") == ""
+    head = git(clone.root, "rev-parse", "HEAD")
+    assert prepare(toy).commit("nothing") is None
+    assert git(clone.root, "rev-parse", "HEAD") == head
+
+
+def test_a_scheduled_run_wants_a_repository(tmp_path: Path) -> None:
+    with pytest.raises(DoctuneError, match="not a git repository"):
+        prepare(tmp_path)
