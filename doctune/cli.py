@@ -1,7 +1,7 @@
 """The `doctune` command. Each subcommand imports what it needs when it runs, so that `doctune --help` answers at once.
 
-    doctune run --preset k8s-small --set train.epochs=2
-    doctune translate "Pods are the smallest deployable units."
+doctune run --preset k8s-small --set train.epochs=2
+doctune translate "Pods are the smallest deployable units."
 """
 
 import sys
@@ -12,16 +12,22 @@ import typer
 
 from doctune.errors import DoctuneError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.partition("\n")[0])
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.partition("\n")[0]
+)
 source_app = typer.Typer(no_args_is_help=True, help="Where the documentation is read from.")
 app.add_typer(source_app, name="source")
 
 
 @app.command()
 def run(
-    preset: Annotated[str | None, typer.Option(help="A file of presets/; without one, params.yaml as it stands.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A file of presets/; without one, params.yaml as it stands.")
+    ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")] = None,
-    refresh: Annotated[bool, typer.Option(help="First move source.lock.yaml to where the source's branch stands now.")] = False,
+    refresh: Annotated[
+        bool, typer.Option(help="First move source.lock.yaml to where the source's branch stands now.")
+    ] = False,
 ) -> None:
     """Run the pipeline as a Prefect flow: crawl, align, split, train, translate, evaluate, register, export."""
     from flows.run import run_pipeline
@@ -31,37 +37,47 @@ def run(
 
 @app.command()
 def translate(
-    texts: Annotated[list[str] | None, typer.Argument(help="English texts; without any, one a line from standard input.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="English texts; without any, one a line from standard input.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Alias or number of the registered version.")] = "champion",
     name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
 ) -> None:
     """Translate English into Chinese with the registered model, as it ships (ONNX, int8)."""
-    from doctune.registry import RegisterParams, connect, fetch, shipped_uri
     from doctune.pyfunc import load_engine
+    from doctune.registry.api import RegisterParams, connect, fetch, shipped_uri
+    from doctune.registry.packages import WEIGHTS
     from doctune.section import load_section
 
     store = connect()
     registered = name or load_section(RegisterParams, "register").name
-    engine = load_engine(fetch(store, shipped_uri(store, registered, model)))
+    engine = load_engine(fetch(store, shipped_uri(store, registered, model)) / "data" / WEIGHTS)
     for answer in engine.translate(texts or [line.rstrip("\n") for line in sys.stdin]):
         print(answer)
 
 
 @app.command()
-def models(name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None) -> None:
+def models(
+    name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
+) -> None:
     """List the registered versions, newest first."""
     from rich.console import Console
     from rich.table import Table
 
-    from doctune.registry import RegisterParams, connect, list_versions
+    from doctune.registry.api import RegisterParams, connect, list_versions
     from doctune.section import load_section
 
     table = Table("version", "aliases", "tuned BLEU", "base BLEU", "data", "code", "ships")
     for version in list_versions(connect(), name or load_section(RegisterParams, "register").name):
         tags = version.tags
         table.add_row(
-            version.number, ", ".join(version.aliases), tags.get("tuned_bleu", ""), tags.get("base_bleu", ""),
-            tags.get("data_revision", "")[:12], tags.get("git_commit", "")[:12], "yes" if version.shipped else "no",
+            version.number,
+            ", ".join(version.aliases),
+            tags.get("tuned_bleu", ""),
+            tags.get("base_bleu", ""),
+            tags.get("data_revision", "")[:12],
+            tags.get("git_commit", "")[:12],
+            "yes" if version.shipped else "no",
         )
     Console().print(table)
 
@@ -72,7 +88,7 @@ def promote(
     name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
 ) -> None:
     """Make a registered version the champion, which `doctune translate` and serving use."""
-    from doctune.registry import RegisterParams, connect, promote
+    from doctune.registry.api import RegisterParams, connect, promote
     from doctune.section import load_section
 
     version = promote(connect(), name or load_section(RegisterParams, "register").name, model)

@@ -1,7 +1,7 @@
 """Files written whole or not at all, JSON Lines, and content hashes.
 
-    with whole_file(Path("pairs.jsonl")) as tmp:
-        tmp.write_text("...")            # renamed to pairs.jsonl on success, removed on failure
+with whole_file(Path("pairs.jsonl")) as tmp:
+    tmp.write_text("...")            # renamed to pairs.jsonl on success, removed on failure
 """
 
 import hashlib
@@ -27,7 +27,9 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         tmp.replace(path)
     except OSError as error:
-        raise DoctuneError(f"could not write {path}: {error.strerror or error}; free some space or fix its permissions") from error
+        raise DoctuneError(
+            f"could not write {path}: {error.strerror or error}; free some space or fix its permissions"
+        ) from error
     finally:
         tmp.unlink(missing_ok=True)
 
@@ -45,7 +47,9 @@ def whole_dir(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         tmp.rename(path)
     except OSError as error:
-        raise DoctuneError(f"could not write {path}: {error.strerror or error}; free some space or fix its permissions") from error
+        raise DoctuneError(
+            f"could not write {path}: {error.strerror or error}; free some space or fix its permissions"
+        ) from error
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 
@@ -108,7 +112,11 @@ def hash_path(*paths: Path) -> str:
     """SHA-256 (hex) over names and bytes of files and folders (recursively, sorted; `__pycache__` left out)."""
     digest = hashlib.sha256()
     for root in paths:
-        files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        files = (
+            [root]
+            if root.is_file()
+            else sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        )
         if not files:
             raise DoctuneError(f"{root} does not exist or is empty; run the stage that writes it")
         for path in files:

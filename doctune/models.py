@@ -40,12 +40,16 @@ class BaseParams(Section):
     @model_validator(mode="after")
     def _pinned(self) -> Self:
         if self.source == "hub" and not (self.hub_id and re.fullmatch(r"[0-9a-f]{40}", self.revision)):
-            raise ValueError(f"source: hub wants hub_id and a revision of 40 hex digits (a moving branch cannot be reproduced), got {self.hub_id!r} at {self.revision!r}")
+            raise ValueError(
+                f"source: hub wants hub_id and a revision of 40 hex digits (a moving branch cannot be reproduced), got {self.hub_id!r} at {self.revision!r}"
+            )
         return self
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe(template=self.template, placeholders=self.placeholders, links=self.links, target_prefix=self.target_prefix)
+        return Recipe(
+            template=self.template, placeholders=self.placeholders, links=self.links, target_prefix=self.target_prefix
+        )
 
 
 class Loaded(NamedTuple):
@@ -72,7 +76,9 @@ def materialise_base(params: BaseParams, out: Path) -> dict[str, Any]:
         loaded = load_model(tmp, remote_code=params.remote_code)
         check_tokenizer(loaded.tokenizer, params.recipe)
         if params.template == "chatml" and not loaded.tokenizer.chat_template:
-            raise DoctuneError(f"base.template is chatml, but the tokenizer of {params.hub_id or params.path} has no chat template; use a base that has one")
+            raise DoctuneError(
+                f"base.template is chatml, but the tokenizer of {params.hub_id or params.path} has no chat template; use a base that has one"
+            )
         facts = {
             "origin": f"{params.hub_id}@{params.revision}" if params.source == "hub" else params.path,
             "architecture": loaded.model.config.architectures[0],
@@ -95,7 +101,9 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
         raise DoctuneError(f"{folder} holds an adapter; give its base model's folder too (--base)")
     whole = base if adapter and base is not None else folder
     if not (whole / "config.json").is_file():
-        raise DoctuneError(f"{whole} is not a model folder: it has no config.json; run the stage that writes it, or point to another folder")
+        raise DoctuneError(
+            f"{whole} is not a model folder: it has no config.json; run the stage that writes it, or point to another folder"
+        )
     try:
         config = AutoConfig.from_pretrained(whole, trust_remote_code=remote_code, local_files_only=True)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -114,7 +122,9 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
 
 def merged(loaded: Loaded) -> Loaded:
     """The same model with its adapter's weights added into the base's; a whole model comes back as it is."""
-    return loaded._replace(model=loaded.model.merge_and_unload()) if hasattr(loaded.model, "merge_and_unload") else loaded
+    return (
+        loaded._replace(model=loaded.model.merge_and_unload()) if hasattr(loaded.model, "merge_and_unload") else loaded
+    )
 
 
 def save_model(loaded: Loaded, out: Path) -> None:
@@ -136,7 +146,9 @@ def _check_folder(source: Path, params: BaseParams) -> None:
     if not safe and not pickled:
         raise DoctuneError(f"base {source} has no weights (wanted *.safetensors); restore them, or make the base again")
     if not safe and not params.pickled_weights:
-        raise DoctuneError(f"base {source} has pickled weights only (wanted *.safetensors); set base.pickled_weights: true to convert them once, without running code from the pickle")
+        raise DoctuneError(
+            f"base {source} has pickled weights only (wanted *.safetensors); set base.pickled_weights: true to convert them once, without running code from the pickle"
+        )
 
 
 def _download(params: BaseParams) -> Path:
@@ -147,7 +159,9 @@ def _download(params: BaseParams) -> Path:
     try:
         return Path(snapshot_download(params.hub_id, revision=params.revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise DoctuneError(f"could not fetch {params.hub_id} at {params.revision} from the hub: {' '.join(str(error).split())[:200]}; check the network, HF_ENDPOINT and HF_TOKEN") from error
+        raise DoctuneError(
+            f"could not fetch {params.hub_id} at {params.revision} from the hub: {' '.join(str(error).split())[:200]}; check the network, HF_ENDPOINT and HF_TOKEN"
+        ) from error
 
 
 def _convert_pickled(source: Path, out: Path, params: BaseParams) -> None:
@@ -158,7 +172,16 @@ def _convert_pickled(source: Path, out: Path, params: BaseParams) -> None:
     config = AutoConfig.from_pretrained(source, trust_remote_code=params.remote_code, local_files_only=True)
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     try:
-        model = kind.from_pretrained(source, dtype=torch.float32, use_safetensors=False, weights_only=True, local_files_only=True, trust_remote_code=params.remote_code)
+        model = kind.from_pretrained(
+            source,
+            dtype=torch.float32,
+            use_safetensors=False,
+            weights_only=True,
+            local_files_only=True,
+            trust_remote_code=params.remote_code,
+        )
     except Exception as error:  # the unpickler raises many types; each means the file is not plain weights
-        raise DoctuneError(f"the pickled weights of {source} cannot be read as plain tensors: {' '.join(str(error).split())[:200]}") from error
+        raise DoctuneError(
+            f"the pickled weights of {source} cannot be read as plain tensors: {' '.join(str(error).split())[:200]}"
+        ) from error
     model.save_pretrained(out, safe_serialization=True)

@@ -17,7 +17,7 @@ from doctune.errors import DoctuneError
 from doctune.files import whole_file
 from doctune.models import BaseParams
 from doctune.onnx import ExportParams
-from doctune.registry import RegisterParams
+from doctune.registry.lineage import RegisterParams
 from doctune.scoring import EvaluateParams
 from doctune.section import PARAMS_FILE, Section, read_yaml, validate
 from doctune.sources.params import CrawlParams
@@ -55,7 +55,9 @@ def configure(preset: str | None, overrides: list[str], path: Path = PARAMS_FILE
     values = load_preset(preset) if preset is not None else read_yaml(path)
     for override in overrides:
         _set(values, override)
-    params = validate(Params, values, f"the configuration ({preset or path.name}{', ' if overrides else ''}{', '.join(overrides)}):")
+    params = validate(
+        Params, values, f"the configuration ({preset or path.name}{', ' if overrides else ''}{', '.join(overrides)}):"
+    )
     write_params(params, path)
     return params
 
@@ -67,7 +69,9 @@ def preset_names() -> list[str]:
 def load_preset(name: str) -> dict[str, Any]:
     """A preset as plain data: `embedded` with what the preset changes."""
     if name not in preset_names():
-        raise DoctuneError(f"there is no preset {name!r}; presets/ has {', '.join(preset_names()) or 'none (run from the project folder)'}")
+        raise DoctuneError(
+            f"there is no preset {name!r}; presets/ has {', '.join(preset_names()) or 'none (run from the project folder)'}"
+        )
     values = read_yaml(PRESETS / f"{DEFAULT_PRESET}.yaml")
     if name != DEFAULT_PRESET:
         _merge(values, read_yaml(PRESETS / f"{name}.yaml"), name)
@@ -80,14 +84,18 @@ def write_params(params: Params, path: Path = PARAMS_FILE) -> None:
     yaml = YAML()
     yaml.width = 120
     with whole_file(path) as tmp, tmp.open("w", encoding="utf-8") as file:
-        file.write("# The only knobs, one section a stage. `doctune run --preset NAME --set section.key=value` writes this file whole.\n")
+        file.write(
+            "# The only knobs, one section a stage. `doctune run --preset NAME --set section.key=value` writes this file whole.\n"
+        )
         yaml.dump(params.model_dump(by_alias=True), file)
 
 
 def _merge(values: dict[str, Any], changes: Any, name: str, where: str = "") -> None:
     """Lay a preset's changes over values, key by key; a mapping whose keys are data (links) is replaced whole."""
     if not isinstance(changes, dict):
-        raise DoctuneError(f"preset {name}: wanted a mapping{f' at {where}' if where else ''}, got {type(changes).__name__}")
+        raise DoctuneError(
+            f"preset {name}: wanted a mapping{f' at {where}' if where else ''}, got {type(changes).__name__}"
+        )
     for key, change in changes.items():
         place = f"{where}.{key}" if where else str(key)
         if isinstance(values.get(key), dict) and place != "base.links":

@@ -83,11 +83,19 @@ def restore(text: str, spans: tuple[Span, ...], links: Mapping[str, str] | None 
     def tooltip(match: re.Match[str]) -> str:
         span, words = spans[int(match.group(1)) - start], match.group(2)
         term, source_words = _tooltip(span.text)
-        return span.text if words == source_words else f'{{{{< glossary_tooltip text="{words.strip()}" term_id="{term}" >}}}}'
+        return (
+            span.text
+            if words == source_words
+            else f'{{{{< glossary_tooltip text="{words.strip()}" term_id="{term}" >}}}}'
+        )
 
     end = next((start + index for index, span in enumerate(spans) if span.key == "tooltip:end"), None)
     if end is not None:
-        opening = "|".join(str(start + i) for i, span in enumerate(spans) if span.key.startswith("tooltip:") and span.key != "tooltip:end")
+        opening = "|".join(
+            str(start + i)
+            for i, span in enumerate(spans)
+            if span.key.startswith("tooltip:") and span.key != "tooltip:end"
+        )
         text = re.sub(rf"⟦({opening})⟧([^⟦⟧]*)⟦{end}⟧", tooltip, text)
 
     def back(match: re.Match[str]) -> str:
@@ -97,7 +105,7 @@ def restore(text: str, spans: tuple[Span, ...], links: Mapping[str, str] | None 
         if span.text.startswith("("):
             for old, new in (links or {}).items():
                 if span.text.startswith(f"({old}"):
-                    return f"({new}{span.text[1 + len(old):]}"
+                    return f"({new}{span.text[1 + len(old) :]}"
         return span.text
 
     return _SYMBOL.sub(back, text)

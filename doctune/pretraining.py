@@ -22,8 +22,16 @@ from doctune.text import flatten
 
 RECIPE = Recipe(template="plain", placeholders=True, links={"/docs/": "/zh-cn/docs/"}, target_prefix="")
 LICENCES = {
-    "react": "CC-BY-4.0", "vue": "CC-BY-4.0", "astro": "MIT", "apisix": "Apache-2.0", "cloudwego": "Apache-2.0", "antd": "MIT",
-    "tldr": "CC-BY-4.0", "opentelemetry": "CC-BY-4.0", "hf-course": "Apache-2.0", "helm": "MIT",
+    "react": "CC-BY-4.0",
+    "vue": "CC-BY-4.0",
+    "astro": "MIT",
+    "apisix": "Apache-2.0",
+    "cloudwego": "Apache-2.0",
+    "antd": "MIT",
+    "tldr": "CC-BY-4.0",
+    "opentelemetry": "CC-BY-4.0",
+    "hf-course": "Apache-2.0",
+    "helm": "MIT",
 }
 _CJK = re.compile(r"[\u4e00-\u9fff]")
 
@@ -49,9 +57,15 @@ class Parts(NamedTuple):
 
 def read_corpus(path: Path) -> list[dict[str, Any]]:
     rows = read_jsonl(path)
-    bad = [n for n, row in enumerate(rows, 1) if not all(isinstance(row.get(k), str) for k in ("en", "zh", "source", "path"))]
+    bad = [
+        n
+        for n, row in enumerate(rows, 1)
+        if not all(isinstance(row.get(k), str) for k in ("en", "zh", "source", "path"))
+    ]
     if bad or not rows:
-        raise DoctuneError(f"{path}: wanted rows with the strings en, zh, source and path, got {len(rows)} rows with mistakes in lines {bad[:5]}")
+        raise DoctuneError(
+            f"{path}: wanted rows with the strings en, zh, source and path, got {len(rows)} rows with mistakes in lines {bad[:5]}"
+        )
     return rows
 
 
@@ -91,10 +105,22 @@ def train_tokenizer(rows: list[dict[str, Any]], folder: Path, shape: BaseShape) 
             target, _ = protect(flatten(row["zh"], "zh"), known=source.spans)
             file.write(f"{source.text}\n{target}\n")
     sentencepiece.SentencePieceTrainer.train(
-        input=str(corpus), model_prefix=str(folder / "joint"), model_type="unigram", vocab_size=shape.vocabulary - 1,
-        character_coverage=0.9998, byte_fallback=True, normalization_rule_name="identity", split_digits=True,
-        user_defined_symbols=list(SYMBOLS), max_sentence_length=16384, num_threads=2, minloglevel=2,
-        unk_id=0, bos_id=-1, eos_id=1, pad_id=-1,
+        input=str(corpus),
+        model_prefix=str(folder / "joint"),
+        model_type="unigram",
+        vocab_size=shape.vocabulary - 1,
+        character_coverage=0.9998,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        split_digits=True,
+        user_defined_symbols=list(SYMBOLS),
+        max_sentence_length=16384,
+        num_threads=2,
+        minloglevel=2,
+        unk_id=0,
+        bos_id=-1,
+        eos_id=1,
+        pad_id=-1,
     )
     model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "joint.model"))
     pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
@@ -106,8 +132,12 @@ def train_tokenizer(rows: list[dict[str, Any]], folder: Path, shape: BaseShape) 
     for name in ("joint.model", "joint.vocab", "corpus.txt"):
         (folder / name).unlink()
     tokenizer = MarianTokenizer(
-        str(folder / "source.spm"), str(folder / "target.spm"), str(folder / "vocab.json"),
-        source_lang="en", target_lang="zh", model_max_length=shape.positions,
+        str(folder / "source.spm"),
+        str(folder / "target.spm"),
+        str(folder / "vocab.json"),
+        source_lang="en",
+        target_lang="zh",
+        model_max_length=shape.positions,
     )
     tokenizer.save_pretrained(folder)
     return tokenizer
@@ -116,16 +146,32 @@ def train_tokenizer(rows: list[dict[str, Any]], folder: Path, shape: BaseShape) 
 def new_model(shape: BaseShape, tokenizer: Any) -> Any:
     from transformers import MarianConfig, MarianMTModel
 
-    return MarianMTModel(MarianConfig(
-        vocab_size=len(tokenizer), d_model=shape.width, max_position_embeddings=shape.positions,
-        encoder_layers=shape.encoder_layers, decoder_layers=shape.decoder_layers,
-        encoder_attention_heads=shape.heads, decoder_attention_heads=shape.heads,
-        encoder_ffn_dim=shape.feed_forward, decoder_ffn_dim=shape.feed_forward,
-        activation_function="swish", scale_embedding=True, static_position_embeddings=True, normalize_before=False,
-        dropout=0.1, attention_dropout=0.0, activation_dropout=0.0, tie_word_embeddings=True, share_encoder_decoder_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, forced_eos_token_id=None,
-        decoder_start_token_id=tokenizer.pad_token_id,
-    ))
+    return MarianMTModel(
+        MarianConfig(
+            vocab_size=len(tokenizer),
+            d_model=shape.width,
+            max_position_embeddings=shape.positions,
+            encoder_layers=shape.encoder_layers,
+            decoder_layers=shape.decoder_layers,
+            encoder_attention_heads=shape.heads,
+            decoder_attention_heads=shape.heads,
+            encoder_ffn_dim=shape.feed_forward,
+            decoder_ffn_dim=shape.feed_forward,
+            activation_function="swish",
+            scale_embedding=True,
+            static_position_embeddings=True,
+            normalize_before=False,
+            dropout=0.1,
+            attention_dropout=0.0,
+            activation_dropout=0.0,
+            tie_word_embeddings=True,
+            share_encoder_decoder_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            forced_eos_token_id=None,
+            decoder_start_token_id=tokenizer.pad_token_id,
+        )
+    )
 
 
 def random_starts(rows: list[dict[str, Any]], seed: int) -> list[int]:
@@ -150,7 +196,6 @@ def _useless(row: dict[str, Any]) -> str | None:
     return None
 
 
-
 def save_base(loaded: Any, out: Path) -> None:
     """Write the base in bfloat16 (half the bytes; opened in float32)."""
     import torch
@@ -161,11 +206,19 @@ def save_base(loaded: Any, out: Path) -> None:
 
 
 def model_card(
-    shape: BaseShape, params: Any, parts: Parts, facts: dict[str, Any], scores: dict[str, float], minutes: float, machine: str
+    shape: BaseShape,
+    params: Any,
+    parts: Parts,
+    facts: dict[str, Any],
+    scores: dict[str, float],
+    minutes: float,
+    machine: str,
 ) -> str:
     """The base's README.md: what it is, what it was made of, how, and how good it is."""
     sources = Counter(row["source"] for row in parts.train)
-    listed = "\n".join(f"| {name} | {LICENCES.get(name, 'see the corpus')} | {count} |" for name, count in sorted(sources.items()))
+    listed = "\n".join(
+        f"| {name} | {LICENCES.get(name, 'see the corpus')} | {count} |" for name, count in sorted(sources.items())
+    )
     return f"""---
 language: [en, zh]
 license: cc-by-4.0

@@ -54,7 +54,9 @@ class Example(NamedTuple):
 def read_recipe(model: Path) -> Recipe:
     path = model / RECIPE_FILE
     if not path.is_file():
-        raise DoctuneError(f"{path} does not exist, so nobody knows how {model} is prompted; make the folder with the base or train stage")
+        raise DoctuneError(
+            f"{path} does not exist, so nobody knows how {model} is prompted; make the folder with the base or train stage"
+        )
     return validate(Recipe, read_json(path), f"{path}:")
 
 
@@ -66,9 +68,15 @@ def check_tokenizer(tokenizer: Any, recipe: Recipe) -> None:
     """Refuse a tokenizer that cannot write the recipe's placeholders (they would come back as unknown tokens)."""
     if recipe.placeholders:
         unknown = tokenizer.unk_token_id
-        lost = [s for s in SYMBOLS if unknown in tokenizer(s, add_special_tokens=False)["input_ids"]] if unknown is not None else []
+        lost = (
+            [s for s in SYMBOLS if unknown in tokenizer(s, add_special_tokens=False)["input_ids"]]
+            if unknown is not None
+            else []
+        )
         if lost:
-            raise DoctuneError(f"base.placeholders is true, but the base's tokenizer cannot write {lost[0]} and {len(lost) - 1} more; set it to false")
+            raise DoctuneError(
+                f"base.placeholders is true, but the base's tokenizer cannot write {lost[0]} and {len(lost) - 1} more; set it to false"
+            )
 
 
 def prepare(recipe: Recipe, en: str, start: int = 1) -> Source:
@@ -96,7 +104,9 @@ def end_id(tokenizer: Any, recipe: Recipe) -> int:
         return int(tokenizer.eos_token_id)
     token = tokenizer.convert_tokens_to_ids(CHATML_END)
     if token is None or token == tokenizer.unk_token_id:
-        raise DoctuneError(f"base.template is chatml, but the base's tokenizer has no {CHATML_END}; use a base of the Qwen family")
+        raise DoctuneError(
+            f"base.template is chatml, but the base's tokenizer has no {CHATML_END}; use a base of the Qwen family"
+        )
     return int(token)
 
 

@@ -35,7 +35,9 @@ def read_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DoctuneError(f"{path} does not exist; run from the project's root folder, or write it with `doctune run --preset embedded`") from None
+        raise DoctuneError(
+            f"{path} does not exist; run from the project's root folder, or write it with `doctune run --preset embedded`"
+        ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise DoctuneError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 

@@ -1,7 +1,7 @@
 """Translating texts with a model folder, whether PyTorch or ONNX: markup protected, batches of like length, markup restored.
 
-    translator = load_translator(Path("models/tuned"), Path("models/base"))
-    translator.translate(["Pods are the smallest unit."])       # -> ["Pod 是最小的单元。"]
+translator = load_translator(Path("models/tuned"), Path("models/base"))
+translator.translate(["Pods are the smallest unit."])       # -> ["Pod 是最小的单元。"]
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +47,9 @@ class Translator:
         answers, done = [""] * len(texts), 0
         for batch in _batches(prompts, self.params.batch_tokens):
             limits = [min(self.params.max_new_tokens, ANSWER_RATIO * lengths[i] + ANSWER_SLACK) for i in batch]
-            for index, ids, limit in zip(batch, self._generate([prompts[i] for i in batch], max(limits)), limits, strict=True):
+            for index, ids, limit in zip(
+                batch, self._generate([prompts[i] for i in batch], max(limits)), limits, strict=True
+            ):
                 text = self.tokenizer.decode(ids[:limit], skip_special_tokens=True)
                 answers[index] = finish(self.recipe, sources[index], text)
             done += len(batch)
@@ -70,8 +72,13 @@ class Translator:
         device = self.model.device
         with torch.inference_mode():
             output = self.model.generate(
-                input_ids=torch.tensor(rows, device=device), attention_mask=torch.tensor(mask, device=device),
-                max_new_tokens=limit, num_beams=self.params.beams, do_sample=False, eos_token_id=end, pad_token_id=pad,
+                input_ids=torch.tensor(rows, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+                max_new_tokens=limit,
+                num_beams=self.params.beams,
+                do_sample=False,
+                eos_token_id=end,
+                pad_token_id=pad,
             )
         first = 1 if self.seq2seq else width
         return [_until(row[first:], end) for row in output.tolist()]

@@ -3,8 +3,8 @@
     python -I -S flows/keeper.py PARENT_PID GRACE_SECONDS -- dvc repro --single-item train
 
 A process of its own, because only one that lives on can clean up after `kill -9`. It leads a process group, which
-whoever started it kills when it has ended. SIGTERM or SIGINT asks the group to end (by SIGINT, so that `finally`
-blocks run) and kills it GRACE_SECONDS later. When the process PARENT_PID dies, the kernel tells the keeper, which kills the
+whoever started it kills when it has ended. SIGTERM or SIGINT asks the group to end (by SIGINT, so that `finally` blocks
+run) and kills it GRACE_SECONDS later. When the process PARENT_PID dies, the kernel tells the keeper, which kills the
 group at once. Imports the standard library only and starts in some 30 ms. Exits as the command did (128 + n: signal n).
 """
 

@@ -7,7 +7,6 @@
 The corpus must not hold the documentation that the base will later be judged on.
 """
 
-import datetime
 import os
 import platform
 import time
@@ -21,22 +20,46 @@ import typer
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from doctune.files import hash_path, hash_text, write_jsonl, write_text
+from doctune.files import write_jsonl, write_text
 from doctune.locks import hold
-from doctune.pretraining import RECIPE, BaseShape, Parts, hold_out, model_card, new_model, random_starts, read_corpus, save_base, train_tokenizer
+from doctune.pretraining import (
+    RECIPE,
+    BaseShape,
+    Parts,
+    hold_out,
+    model_card,
+    new_model,
+    random_starts,
+    read_corpus,
+    save_base,
+    train_tokenizer,
+)
 from doctune.training.params import LoraParams, TrainParams
 
-SHAPE = BaseShape(vocabulary=8000, width=256, heads=4, feed_forward=1024, encoder_layers=4, decoder_layers=2, positions=512)
+SHAPE = BaseShape(
+    vocabulary=8000, width=256, heads=4, feed_forward=1024, encoder_layers=4, decoder_layers=2, positions=512
+)
 SEED = 17
 
 
 def settings(steps: int, learning_rate: float) -> TrainParams:
     """Steady at the full learning rate, then down to nothing over the last third, so that a run may be lengthened."""
     return TrainParams(
-        method="full", lora=LoraParams(r=1, alpha=1, dropout=0.0, targets=["q_proj"]),
-        learning_rate=learning_rate, epochs=1, max_steps=steps, batch_tokens=4096, gradient_accumulation=1,
-        warmup_ratio=0.02, schedule="warmup_stable_decay", weight_decay=0.01, label_smoothing=0.1, max_length=160,
-        eval_steps=250, precision="auto", seed=SEED,
+        method="full",
+        lora=LoraParams(r=1, alpha=1, dropout=0.0, targets=["q_proj"]),
+        learning_rate=learning_rate,
+        epochs=1,
+        max_steps=steps,
+        batch_tokens=4096,
+        gradient_accumulation=1,
+        warmup_ratio=0.02,
+        schedule="warmup_stable_decay",
+        weight_decay=0.01,
+        label_smoothing=0.1,
+        max_length=160,
+        eval_steps=250,
+        precision="auto",
+        seed=SEED,
     )
 
 
@@ -66,7 +89,10 @@ def train(parts: Parts, work: Path, params: TrainParams) -> Any:
         Loaded(model, tokenizer, RECIPE),
         EncodedPairs(tokenizer, RECIPE, parts.train, params.max_length, starts),
         EncodedPairs(tokenizer, RECIPE, parts.valid, params.max_length),
-        params, work / "checkpoints", [], optimizer=MuonWithAdamW(model, params.learning_rate, params.weight_decay),
+        params,
+        work / "checkpoints",
+        [],
+        optimizer=MuonWithAdamW(model, params.learning_rate, params.weight_decay),
     )
 
 
@@ -97,15 +123,24 @@ def pretrain(corpus: Path, out: Path, work: Path, steps: int, learning_rate: flo
     save_base(trained.loaded, out)
     scores = score(out, parts.test, work / "heldout.jsonl")
     minutes = max((entry.get("seconds", 0.0) for entry in trained.history), default=0.0) / 60
-    write_text(out / "README.md", model_card(SHAPE, params, parts, trained.facts, scores, minutes, f"{platform.machine()}, {os.cpu_count()} cores"))
-    print(f"base model in {out}: {scores}, {minutes:.0f} minutes of training, {time.monotonic() - began:.0f} s in this sitting")
+    write_text(
+        out / "README.md",
+        model_card(
+            SHAPE, params, parts, trained.facts, scores, minutes, f"{platform.machine()}, {os.cpu_count()} cores"
+        ),
+    )
+    print(
+        f"base model in {out}: {scores}, {minutes:.0f} minutes of training, {time.monotonic() - began:.0f} s in this sitting"
+    )
     return scores
 
 
 def main(
     corpus: Annotated[Path, typer.Option(help="JSON Lines with en, zh, source, path")],
     out: Annotated[Path, typer.Option(help="folder of the base")] = Path("base"),
-    work: Annotated[Path, typer.Option(help="checkpoints and tokenizer; remove it to start anew")] = Path(".doctune/pretrain"),
+    work: Annotated[Path, typer.Option(help="checkpoints and tokenizer; remove it to start anew")] = Path(
+        ".doctune/pretrain"
+    ),
     steps: int = 6000,
     learning_rate: float = 2e-3,
 ) -> None:

@@ -33,7 +33,7 @@ def reconcile_mlflow(root: Path, register: str, export: str | None) -> list[str]
     before = _state(root, reports)
     if before is not None and before == _noted(root):
         return []
-    from doctune import registry
+    from doctune.registry import api as registry
     from doctune.section import load_section
 
     files = registry.Files(

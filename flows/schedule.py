@@ -46,6 +46,7 @@ def schedule(
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], root, environ, log, stop)
         file = _effective(root, cron, preset, overrides or [])
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(file)], root, environ, log, stop)
+        _forget_old_plans(url)
         try:
             _prefect(["worker", "start", "--pool", POOL, "--type", "process"], root, environ, log, stop)
         except KeyboardInterrupt:
@@ -68,6 +69,33 @@ def _effective(root: Path, cron: str | None, preset: str | None, overrides: list
     with whole_file(file) as tmp, tmp.open("w", encoding="utf-8") as out:
         yaml.dump(declared, out)
     return file
+
+
+def _forget_old_plans(url: str) -> None:
+    """Drop runs that were planned earlier and not started: nights missed while no worker ran, and doubles.
+
+    Prefect plans the coming ones anew within a minute. Runs that a person asked for stay.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+    from prefect.client.schemas.sorting import FlowRunSort
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    waiting = FlowRunFilter.model_validate({"state": {"type": {"any_": ["SCHEDULED"]}}})
+    pool = WorkPoolFilter.model_validate({"name": {"any_": [POOL]}})
+    with temporary_settings(updates={PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        for _ in range(10):
+            runs = client.read_flow_runs(
+                flow_run_filter=waiting,
+                work_pool_filter=pool,
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=200,
+            )
+            planned = [run for run in runs if run.auto_scheduled]
+            if not planned:
+                return
+            for run in planned:
+                client.delete_flow_run(run.id)
 
 
 def _prefect(words: list[str], root: Path, environ: Mapping[str, str], log: Callable[[str], None], stop: Stop) -> None:

@@ -1,6 +1,6 @@
 """The two UIs on loopback: MLflow for experiments and models, Prefect for runs.
 
-    serve(mlflow_port=5000, prefect_port=4200)      # what `doctune ui` does; ends with Ctrl-C
+serve(mlflow_port=5000, prefect_port=4200)      # what `doctune ui` does; ends with Ctrl-C
 """
 
 import os
@@ -31,7 +31,7 @@ def serve(mlflow_port: int, prefect_port: int) -> None:
 @contextmanager
 def mlflow_server(root: Path, port: int) -> Iterator[str]:
     """Yield the address of MLflow's UI: the server that MLFLOW_TRACKING_URI names, or one of our own on the project's database."""
-    from doctune.registry import connect
+    from doctune.registry.store import connect
 
     store = connect(root)
     if store.uri.startswith("http"):
@@ -41,8 +41,24 @@ def mlflow_server(root: Path, port: int) -> Iterator[str]:
     log = root / ".doctune" / "mlflow-server.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-            cwd=root, env=os.environ | {"MLFLOW_TRACKING_URI": store.uri}, stdout=out, stderr=subprocess.STDOUT,
+            [
+                sys.executable,
+                "-m",
+                "mlflow",
+                "server",
+                "--backend-store-uri",
+                store.uri,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--workers",
+                "1",
+            ],
+            cwd=root,
+            env=os.environ | {"MLFLOW_TRACKING_URI": store.uri},
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
     try:
         url = f"http://127.0.0.1:{port}"

@@ -32,10 +32,20 @@ At = Annotated[Path, typer.Option()]
 
 
 def main(
-    base: At, model: At, test: At, hypotheses: At, onnx: At, report: At,
-    splits: At, metrics: At, changes: At, plots: At, curves: At, train_report: At,
+    base: At,
+    model: At,
+    test: At,
+    hypotheses: At,
+    onnx: At,
+    report: At,
+    splits: At,
+    metrics: At,
+    changes: At,
+    plots: At,
+    curves: At,
+    train_report: At,
 ) -> None:
-    from doctune import registry
+    from doctune.registry import api as registry
 
     params, decoding = load_section(ExportParams, "export"), load_section(TranslateParams, "translate")
     with hold(WORK / "lock", f"to export {model}"):

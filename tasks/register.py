@@ -28,7 +28,7 @@ def main(
     train_report: Path,
     out: Path,
 ) -> None:
-    from doctune import registry
+    from doctune.registry import api as registry
 
     params = load_section(registry.RegisterParams, "register")
     files = registry.Files(base, model, splits, metrics, changes, plots, curves, train_report, DVC_LOCK)

@@ -1,9 +1,9 @@
 """What every stage's program does around its work: options from its signature, one-line errors, no orphans.
 
-    def main(pairs: Path, out: Path) -> None: ...
+def main(pairs: Path, out: Path) -> None: ...
 
-    if __name__ == "__main__":
-        stage(main)                     # python -m tasks.split --pairs data/pairs.jsonl --out data/splits
+if __name__ == "__main__":
+    stage(main)                     # python -m tasks.split --pairs data/pairs.jsonl --out data/splits
 """
 
 import ctypes
@@ -26,7 +26,9 @@ def stage(main: Callable[..., None]) -> None:
     die_with_parent()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text streams in a real process
-    main.__annotations__ = {name: Annotated[hint, typer.Option()] for name, hint in get_type_hints(main).items() if name != "return"}
+    main.__annotations__ = {
+        name: Annotated[hint, typer.Option()] for name, hint in get_type_hints(main).items() if name != "return"
+    }
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     try:

@@ -15,7 +15,8 @@ from typing import Any
 from doctune.files import hash_path, hash_text, read_jsonl, write_json
 from doctune.locks import hold
 from doctune.models import save_model
-from doctune.registry import TrainingRun, connect, training_run
+from doctune.registry.runs import TrainingRun, training_run
+from doctune.registry.store import connect
 from doctune.section import load_section
 from doctune.training.params import TrainParams
 from tasks.stage import stage
@@ -36,7 +37,9 @@ def main(
 
     params = load_section(TrainParams, "train")
     key = hash_text(
-        params.model_dump_json(), hash_path(splits / "train.jsonl", splits / "valid.jsonl"), hash_path(base),
+        params.model_dump_json(),
+        hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
+        hash_path(base),
         hash_path(CODE / "training", CODE / "prompts.py", CODE / "placeholders.py", CODE / "text.py"),
     )
     work = CHECKPOINTS / key[:16]
@@ -48,7 +51,9 @@ def main(
         write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})
         prune_runs(CHECKPOINTS, work)
     facts = trained.facts
-    print(f"trained {facts['trainable_parameters'] / 1e6:.2f} of {facts['parameters'] / 1e6:.2f} M parameters for {facts['steps']} steps, validation loss {facts['valid_loss']}")
+    print(
+        f"trained {facts['trainable_parameters'] / 1e6:.2f} of {facts['parameters'] / 1e6:.2f} M parameters for {facts['steps']} steps, validation loss {facts['valid_loss']}"
+    )
 
 
 def _curves_to(run: TrainingRun) -> Any:
@@ -58,7 +63,9 @@ def _curves_to(run: TrainingRun) -> Any:
     from doctune.training.watching import CURVES
 
     class Curves(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
+        ) -> None:
             run.log({name: value for name, value in (logs or {}).items() if name in CURVES}, state.global_step)
 
     return Curves()

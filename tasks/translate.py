@@ -1,6 +1,6 @@
 """Stages `translate_base` and `translate_tuned`: a model's translations of the test rows, in their order.
 
-    python -m tasks.translate --model models/base --test data/splits/test.jsonl --out data/hypotheses/base.jsonl
+python -m tasks.translate --model models/base --test data/splits/test.jsonl --out data/hypotheses/base.jsonl
 """
 
 import time

@@ -1,7 +1,7 @@
 """A copy of this project to run for real: the work tree as git sees it, in a repository of its own, with a short training.
 
-    project = Project.copy(tmp_path / "site")
-    project.run("doctune", "run")                 # -> CompletedProcess; PATH begins with this environment's programs
+project = Project.copy(tmp_path / "site")
+project.run("doctune", "run")                 # -> CompletedProcess; PATH begins with this environment's programs
 """
 
 import os
@@ -14,7 +14,11 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-SHORT = {"train": {"epochs": 0.5, "eval_steps": 5}, "evaluate": {"bootstrap_samples": 100}, "export": {"parity_rows": 60}}
+SHORT = {
+    "train": {"epochs": 0.5, "eval_steps": 5},
+    "evaluate": {"bootstrap_samples": 100},
+    "export": {"parity_rows": 60},
+}
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,16 @@ class Project:
     @classmethod
     def copy(cls, to: Path) -> "Project":
         """Copy tracked and new files, shorten the training, and commit."""
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-        ).stdout.decode().split("\0")
+        listed = (
+            subprocess.run(
+                ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                cwd=ROOT,
+                capture_output=True,
+                check=True,
+            )
+            .stdout.decode()
+            .split("\0")
+        )
         for name in filter(None, listed):
             if (ROOT / name).is_file():
                 (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -52,24 +63,46 @@ class Project:
         values = self.params()
         for section, knobs in changes.items():
             values[section] |= knobs
-        (self.root / "params.yaml").write_text(yaml.safe_dump(values, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        (self.root / "params.yaml").write_text(
+            yaml.safe_dump(values, allow_unicode=True, sort_keys=False), encoding="utf-8"
+        )
 
     def environment(self, **more: str) -> dict[str, str]:
         """This process's, without what would tie the copy to other servers or stores."""
-        kept = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PYTHONPATH")}
-        here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(self.root), "PREFECT_HOME": str(self.root / ".doctune/prefect")}
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PYTHONPATH")
+        }
+        here = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.root),
+            "PREFECT_HOME": str(self.root / ".doctune/prefect"),
+        }
         return kept | here | more
 
     def start(self, *words: str, **more: str) -> subprocess.Popen:
         return subprocess.Popen(
-            self.command(words), cwd=self.root, env=self.environment(**more), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            self.command(words),
+            cwd=self.root,
+            env=self.environment(**more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     def run(self, *words: str, timeout: float = 400, **more: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            self.command(words), cwd=self.root, env=self.environment(**more), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout,
+            self.command(words),
+            cwd=self.root,
+            env=self.environment(**more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
         )
 
     def command(self, words: tuple[str, ...]) -> list[str]:

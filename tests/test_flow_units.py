@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -21,108 +21,15 @@ from flows.child import Lines, Stop, run_child
 from flows.dead_locks import drop_dead_locks
 from flows.graph import Dag, Stage
 from flows.stage_run import StageFailed, StageStopped, explain, run_stage
+from tests.toy import PROJECT, dvc, git, made, processes, toy, wait_for
 
-PROJECT = Path(__file__).parents[1]
-
-TOY = f"""
-import sys, time
-sys.path.insert(0, {str(PROJECT)!r})
-from pathlib import Path
-from doctune.errors import DoctuneError
-from tasks.stage import die_with_parent, fail
-
-die_with_parent()
-out, *ins = sys.argv[1:]
-text = "".join(Path(name).read_text() for name in ins)
-print("stage", out, "starts", flush=True)
-if "slow" in text:
-    for step in range(600):
-        print(f"\\r{{step}}", end="", file=sys.stderr, flush=True)
-        time.sleep(0.1)
-if "wrong" in text:
-    fail(DoctuneError("第 3 页不是 UTF-8; save it as UTF-8"))
-if "bug" in text:
-    raise ValueError("a bug")
-Path(out).write_text(out + " of " + text)
-"""
-
-DVC_YAML = """
-stages:
-  first:
-    cmd: python toy.py first.out source.txt
-    deps: [source.txt, toy.py]
-    outs: [first.out]
-  left:
-    cmd: python toy.py left.out first.out
-    deps: [first.out]
-    params: [left]
-    outs: [left.out]
-  right:
-    cmd: python toy.py right.out first.out
-    deps: [first.out]
-    outs: [right.out]
-  last:
-    cmd: python toy.py last.out left.out right.out
-    deps: [left.out, right.out]
-    outs: [last.out]
-"""
+__all__ = ["made", "toy"]  # fixtures
 
 
-def git(folder: Path, *words: str) -> str:
-    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def dvc(folder: Path, *words: str) -> str:
-    command = [sys.executable, "-m", "dvc", *words]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A toy project that was run once with `dvc repro`."""
-    root = tmp_path_factory.mktemp("toy") / "made"
-    root.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc")))
-        patch.setenv("DVC_NO_ANALYTICS", "1")
-        patch.setenv("PATH", os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
-        git(root, "init", "--quiet", "--initial-branch", "main")
-        (root / "toy.py").write_text(TOY)
-        (root / "dvc.yaml").write_text(DVC_YAML)
-        (root / "params.yaml").write_text("left: {rate: 1}\n")
-        (root / "source.txt").write_text("一个 Pod 可以有多个容器。\n")
-        (root / ".gitignore").write_text("*.out\n.doctune/\n")
-        dvc(root, "init", "--quiet")
-        dvc(root, "repro", "--quiet")
-        git(root, "add", "--all")
-        git(root, "commit", "--quiet", "--message", "toy")
-        yield root
-
-
-@pytest.fixture
-def toy(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "toy"))
-
-
-def run(root: Path, name: str, checkout: bool = False, stop: Stop | None = None, log: Callable[[str], None] = print) -> str:
+def run(
+    root: Path, name: str, checkout: bool = False, stop: Stop | None = None, log: Callable[[str], None] = print
+) -> str:
     return run_stage(root, name, checkout=checkout, log=log, stop=stop or Stop(), flow_run_id="test").state
-
-
-def processes(root: Path) -> list[str]:
-    """Command lines of the living processes that work in `root`, other than this one."""
-    found = []
-    for process in psutil.process_iter(["pid", "cwd", "cmdline", "status"]):
-        if process.info["cwd"] == str(root) and process.info["status"] != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
-            found.append(" ".join(process.info["cmdline"]))
-    return found
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -145,21 +52,38 @@ def test_output_becomes_lines(chunks: list[bytes], lines: list[str]) -> None:
 
 
 FAILED = "ERROR: failed to reproduce 'train': failed to run: python -m tasks.train, exited with"
-TRACEBACK = ["Traceback (most recent call last):", f'  File "{Path.cwd()}/tasks/align.py", line 12, in main', "    boom()"]
+TRACEBACK = [
+    "Traceback (most recent call last):",
+    f'  File "{Path.cwd()}/tasks/align.py", line 12, in main',
+    "    boom()",
+]
 
 
 @pytest.mark.parametrize(
     ("lines", "code", "wanted"),
     [
-        pytest.param(["loss 2.1", "doctune: error: 没有 zh-cn 页面", f"{FAILED} 1"], 1, "没有 zh-cn 页面", id="the stage's own line"),
-        pytest.param([*TRACEBACK, "ValueError: bad", f"{FAILED} 1"], 1, "ValueError: bad (tasks/align.py, line 12)", id="traceback"),
+        pytest.param(
+            ["loss 2.1", "doctune: error: 没有 zh-cn 页面", f"{FAILED} 1"],
+            1,
+            "没有 zh-cn 页面",
+            id="the stage's own line",
+        ),
+        pytest.param(
+            [*TRACEBACK, "ValueError: bad", f"{FAILED} 1"],
+            1,
+            "ValueError: bad (tasks/align.py, line 12)",
+            id="traceback",
+        ),
         pytest.param(["x", f"{FAILED} -9"], 1, "its process was killed by SIGKILL", id="stage killed"),
         pytest.param(["x", f"{FAILED} 137"], 1, "its process was killed by SIGKILL", id="stage killed under a shell"),
         pytest.param(["x", f"{FAILED} -11"], 1, "its process was killed by SIGSEGV", id="crash in native code"),
         pytest.param(["half a line"], 137, "dvc itself was killed by SIGKILL", id="dvc killed"),
         pytest.param(["one", "two", f"{FAILED} 3"], 1, "one | two | exit code 3", id="no word of why"),
         pytest.param(
-            ["ERROR: failed to reproduce 'a': missing data 'source': b.txt"], 255, "missing data 'source': b.txt", id="DVC's own"
+            ["ERROR: failed to reproduce 'a': missing data 'source': b.txt"],
+            255,
+            "missing data 'source': b.txt",
+            id="DVC's own",
         ),
         pytest.param([], 255, "dvc exited with 255", id="nothing said"),
     ],
@@ -170,16 +94,22 @@ def test_the_real_error_is_told(lines: list[str], code: int, wanted: str) -> Non
 
 def test_lock_refuses_and_names_its_holder(tmp_path: Path) -> None:
     lock = tmp_path / "state" / "flow.lock"
-    with hold(lock, "to start"), pytest.raises(DoctuneError, match=rf"wanted to start, but process {os.getpid()} has held"):
-        with hold(lock, "to start"):
-            pass
+    refusal = rf"wanted to start, but process {os.getpid()} has held"
+    with hold(lock, "to be first"), pytest.raises(DoctuneError, match=refusal), hold(lock, "to start"):
+        pass
     with hold(lock, "to start again"):
         pass
 
 
 def test_lock_goes_when_its_holder_is_killed(tmp_path: Path) -> None:
     lock = tmp_path / "flow.lock"
-    code = f"import time; from pathlib import Path; from doctune.locks import hold\nwith hold(Path({str(lock)!r}), 'x'): time.sleep(60)"
+    code = f"""
+import time
+from pathlib import Path
+from doctune.locks import hold
+with hold(Path({str(lock)!r}), "to sleep"):
+    time.sleep(60)
+"""
     holder = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT)
     try:
         wait_for(lambda: lock.exists() and lock.read_text())
@@ -192,7 +122,7 @@ def test_lock_goes_when_its_holder_is_killed(tmp_path: Path) -> None:
 
 
 def test_graph_and_freshness_are_dvcs(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [stage.name for stage in Dag(toy).stages()][0] == "first"  # wherever one stands
+    assert next(stage.name for stage in Dag(toy).stages()) == "first"  # wherever one stands
     monkeypatch.chdir(toy)
     dag = Dag(toy)
     assert [(stage.name, set(stage.needs)) for stage in dag.stages()] in (
@@ -215,8 +145,12 @@ def test_graph_and_freshness_are_dvcs(toy: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("spoil", "wanted"),
     [
-        pytest.param(lambda root: (root / "dvc.yaml").write_text("stages: ["), "DVC cannot read the pipeline", id="broken YAML"),
-        pytest.param(lambda root: (root / "dvc.yaml").write_text("stages: {a: {outs: [b]}}"), "DVC cannot read", id="no cmd"),
+        pytest.param(
+            lambda root: (root / "dvc.yaml").write_text("stages: ["), "DVC cannot read the pipeline", id="broken YAML"
+        ),
+        pytest.param(
+            lambda root: (root / "dvc.yaml").write_text("stages: {a: {outs: [b]}}"), "DVC cannot read", id="no cmd"
+        ),
         pytest.param(lambda root: shutil.rmtree(root / ".dvc"), "DVC cannot open", id="no DVC project"),
     ],
 )
@@ -295,7 +229,8 @@ def test_nothing_outlives_a_killed_flow(toy: Path, shell: str) -> None:
 from pathlib import Path
 from flows.child import Stop
 from flows.stage_run import run_stage
-run_stage(Path({str(toy)!r}), "first", checkout=False, log=lambda line: print(line, flush=True), stop=Stop(), flow_run_id="x")
+log = lambda line: print(line, flush=True)
+run_stage(Path({str(toy)!r}), "first", checkout=False, log=log, stop=Stop(), flow_run_id="x")
 """
     environ = {**os.environ, "SHELL": shell}
     flow = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, env=environ, stdout=subprocess.PIPE, text=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from doctune.params import load_preset, preset_names, read_params
-from doctune.params import Params
+from doctune.params import Params, load_preset, preset_names, read_params
 from doctune.section import validate
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +23,12 @@ def imported_files(file: Path) -> set[Path]:
     """Project files that `file` imports, anywhere in it, with the packages' __init__ on the way."""
     found: set[Path] = set()
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    checking = {id(n) for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" for n in ast.walk(node)}
+    checking = {
+        id(n)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for n in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if id(node) in checking:
             continue
@@ -62,13 +66,18 @@ def needs(stage: str) -> set[Path]:
 
 
 def is_only_docstring(file: Path) -> bool:
-    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in ast.parse(file.read_text(encoding="utf-8")).body)
+    return all(
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_declared_code_covers_what_a_stage_imports(stage):
     declared = [ROOT / dep for dep in STAGES[stage]["deps"] if "$" not in dep]
-    missing = sorted(str(f.relative_to(ROOT)) for f in needs(stage) if not any(f == d or d in f.parents for d in declared))
+    missing = sorted(
+        str(f.relative_to(ROOT)) for f in needs(stage) if not any(f == d or d in f.parents for d in declared)
+    )
     assert not missing, f"dvc.yaml, stage {stage}: a change of these would go unnoticed: {missing}"
 
 
@@ -79,7 +88,7 @@ def test_declared_code_is_imported(stage):
     assert not idle, f"dvc.yaml, stage {stage}: {idle} are declared but never imported"
 
 
-ALLOWED = {"doctune": {"doctune"}, "tasks": {"doctune", "tasks"}, "flows": {"doctune", "flows"}}
+ALLOWED = {"doctune": {"doctune"}, "tasks": {"doctune", "tasks"}, "flows": {"doctune", "tasks", "flows"}}
 
 
 @pytest.mark.parametrize("file", modules(), ids=lambda f: str(f.relative_to(ROOT)))
@@ -99,7 +108,9 @@ def test_the_domain_knows_no_engine(file):
     name = file.relative_to(ROOT).as_posix()
     allowed = set().union(*(engines for place, engines in MAY_IMPORT.items() if name.startswith(place)))
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    roots = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    roots = {
+        alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
     roots |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     assert not (roots & ENGINES) - allowed
 
@@ -126,5 +137,9 @@ def test_readme_commands_exist():
     from doctune.cli import app
 
     known = set(get_command(app).commands)
-    used = set(re.findall(r"^\s*(?:\$ )?doctune (\w+)", readme, re.M))
+    used = {
+        name
+        for block in re.findall(r"^```\n(.*?)^```", readme, re.M | re.S)
+        for name in re.findall(r"^doctune (\w+)", block, re.M)
+    }
     assert used and used <= known, used - known

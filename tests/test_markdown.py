@@ -1,5 +1,7 @@
 """Pages as blocks: kinds, text, lines, and the source back byte for byte."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -228,7 +230,7 @@ def test_any_source_is_the_blocks_and_what_lies_between(source: str) -> None:
     page = Document(source)
     blocks = page.blocks()
     assert "".join(text for text, _ in page.pieces(blocks)) == source
-    assert all(a.end <= b.start and a.first <= b.first for a, b in zip(blocks, blocks[1:], strict=False))
+    assert all(a.end <= b.start and a.first <= b.first for a, b in itertools.pairwise(blocks))
     assert all(0 <= b.start <= b.end <= len(source) and b.first <= b.last for b in blocks)
 
 

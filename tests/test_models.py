@@ -20,8 +20,16 @@ from tests.tiny import tiny_marian, tiny_qwen
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 SETTINGS = dict(
-    source="folder", path="base", hub_id="", revision="", pickled_weights=False, remote_code=False,
-    template="plain", placeholders=True, links={"/docs/": "/zh-cn/docs/"}, target_prefix="",
+    source="folder",
+    path="base",
+    hub_id="",
+    revision="",
+    pickled_weights=False,
+    remote_code=False,
+    template="plain",
+    placeholders=True,
+    links={"/docs/": "/zh-cn/docs/"},
+    target_prefix="",
 )
 
 
@@ -50,7 +58,9 @@ def test_a_folder_becomes_a_base(marian, tmp_path):
     assert facts["architecture"] == "MarianMTModel" and facts["hash"] == hash_path(tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.py")), "a repository's code stays where it is"
     loaded = load_model(tmp_path / "out")
-    assert loaded.seq2seq and loaded.recipe == params().recipe and next(loaded.model.parameters()).dtype == torch.float32
+    assert (
+        loaded.seq2seq and loaded.recipe == params().recipe and next(loaded.model.parameters()).dtype == torch.float32
+    )
 
 
 def test_pickled_weights_are_converted_only_when_asked(marian, tmp_path):
@@ -82,7 +92,11 @@ def test_a_pickle_with_code_is_refused_unrun(marian, tmp_path, monkeypatch):
     [
         pytest.param(lambda f: (f / "model.safetensors").unlink(), "no weights", id="no weights"),
         pytest.param(lambda f: (f / "config.json").unlink(), "no config.json", id="no config"),
-        pytest.param(lambda f: (f / "model.safetensors").write_bytes(b"cut off"), "cannot be opened as a model", id="cut-off weights"),
+        pytest.param(
+            lambda f: (f / "model.safetensors").write_bytes(b"cut off"),
+            "cannot be opened as a model",
+            id="cut-off weights",
+        ),
         pytest.param(lambda f: (f / "config.json").write_text("{}"), "cannot be opened as a model", id="empty config"),
     ],
 )
@@ -123,7 +137,11 @@ def hub(tmp_path_factory):
             for name, folder in repositories.items():
                 if path.rstrip("/") in (f"/api/models/{name}/revision/{REVISION}", f"/api/models/{name}"):
                     files = [{"rfilename": f.name} for f in sorted(folder.iterdir())]
-                    return self._send(json.dumps({"id": name, "modelId": name, "sha": REVISION, "siblings": files}).encode(), body, "application/json")
+                    return self._send(
+                        json.dumps({"id": name, "modelId": name, "sha": REVISION, "siblings": files}).encode(),
+                        body,
+                        "application/json",
+                    )
                 if path.startswith(f"/{name}/resolve/{REVISION}/"):
                     file = folder / path.rpartition("/")[2]
                     if file.is_file():
@@ -164,9 +182,20 @@ def from_hub(endpoint: str, cache: Path, settings: dict, out: Path) -> subproces
         "try: print(json.dumps(materialise_base(BaseParams(**json.loads(sys.argv[1])), Path(sys.argv[2]))))\n"
         "except DoctuneError as error: sys.exit(f'refused: {error}')\n"
     )
-    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "no_proxy": "127.0.0.1"}
+    environment = os.environ | {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(cache),
+        "HF_HUB_DISABLE_XET": "1",
+        "no_proxy": "127.0.0.1",
+    }
     environment.pop("HF_HUB_OFFLINE", None)
-    return subprocess.run([sys.executable, "-c", code, json.dumps(settings), str(out)], capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code, json.dumps(settings), str(out)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
 
 
 @pytest.mark.slow
@@ -189,5 +218,10 @@ def test_presets_of_the_hub_load_their_architectures(hub, tmp_path):
 @pytest.mark.slow
 def test_a_hub_without_the_model_gives_one_line(hub, tmp_path):
     _, endpoint, cache = hub
-    done = from_hub(endpoint, cache, SETTINGS | {"source": "hub", "hub_id": "nobody/nothing", "revision": REVISION}, tmp_path / "out")
+    done = from_hub(
+        endpoint,
+        cache,
+        SETTINGS | {"source": "hub", "hub_id": "nobody/nothing", "revision": REVISION},
+        tmp_path / "out",
+    )
     assert done.returncode == 1 and "refused: could not fetch nobody/nothing at 0123456" in done.stderr

@@ -21,12 +21,22 @@ def project(tmp_path, monkeypatch):
 
 def test_all_mistakes_are_reported_together(project):
     text = (project / "params.yaml").read_text(encoding="utf-8")
-    text = text.replace("learning_rate: ", "learning_rat: ").replace("epochs: ", "epochs: many # ").replace("crawl:\n", "crawl:\n  colour: blue\n")
+    text = (
+        text.replace("learning_rate: ", "learning_rat: ")
+        .replace("epochs: ", "epochs: many # ")
+        .replace("crawl:\n", "crawl:\n  colour: blue\n")
+    )
     (project / "params.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(DoctuneError) as error:
         read_params()
     message = str(error.value)
-    for mistake in ("4 mistake(s)", "crawl.colour: unknown key", "train.learning_rate: missing", "train.learning_rat: unknown key", "train.epochs:"):
+    for mistake in (
+        "4 mistake(s)",
+        "crawl.colour: unknown key",
+        "train.learning_rate: missing",
+        "train.learning_rat: unknown key",
+        "train.epochs:",
+    ):
         assert mistake in message
     assert "\n" not in message
 
@@ -38,7 +48,15 @@ def test_without_preset_and_overrides_nothing_is_written(project):
 
 
 def test_preset_and_overrides_are_written_whole(project):
-    written = configure("k8s-small", ["crawl.url=../shared/docs.git", "crawl.ref=v1", "train.learning_rate=1e-4", "split.train_only=['generated/*']"])
+    written = configure(
+        "k8s-small",
+        [
+            "crawl.url=../shared/docs.git",
+            "crawl.ref=v1",
+            "train.learning_rate=1e-4",
+            "split.train_only=['generated/*']",
+        ],
+    )
     assert read_params() == written
     assert (written.crawl.source, written.crawl.url, written.crawl.ref) == ("git", "../shared/docs.git", "v1")
     assert written.train.learning_rate == 1e-4 and written.split.train_only == ["generated/*"]
@@ -70,4 +88,6 @@ def test_a_preset_changes_what_it_names_and_keeps_the_rest(project):
 
 
 def test_every_knob_is_explained_or_plain():
-    assert list(load_preset("embedded")) == [field.alias or name for name, field in module.Params.model_fields.items()], "sections in the order of the pipeline"
+    assert list(load_preset("embedded")) == [
+        field.alias or name for name, field in module.Params.model_fields.items()
+    ], "sections in the order of the pipeline"

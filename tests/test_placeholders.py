@@ -11,20 +11,54 @@ CASES = [
     pytest.param("Run `kubectl get`.", "Run ⟦1⟧.", "运行 ⟦1⟧。", "运行 `kubectl get`。", id="inline code"),
     pytest.param("``a `b` c`` ends", "⟦1⟧ ends", "⟦1⟧ 结束", "``a `b` c`` 结束", id="code with backticks in it"),
     pytest.param(
-        "See [Pods](/docs/pods/#x).", "See [Pods]⟦1⟧.", "参阅 [Pod]⟦1⟧。", "参阅 [Pod](/zh-cn/docs/pods/#x)。", id="link moves to the target language"
-    ),
-    pytest.param("See [it](https://example.com/a).", "See [it]⟦1⟧.", "见[它]⟦1⟧。", "见[它](https://example.com/a)。", id="outside link stays"),
-    pytest.param("Open https://example.com/a, then", "Open ⟦1⟧, then", "打开 ⟦1⟧，然后", "打开 https://example.com/a，然后", id="bare URL without its comma"),
-    pytest.param(
-        'A {{< glossary_tooltip term_id="node" >}} fails', "A ⟦1⟧node⟦2⟧ fails", "一个⟦1⟧节点⟦2⟧失效",
-        '一个{{< glossary_tooltip text="节点" term_id="node" >}}失效', id="tooltip without text gets one",
+        "See [Pods](/docs/pods/#x).",
+        "See [Pods]⟦1⟧.",
+        "参阅 [Pod]⟦1⟧。",
+        "参阅 [Pod](/zh-cn/docs/pods/#x)。",
+        id="link moves to the target language",
     ),
     pytest.param(
-        '{{< glossary_tooltip text="Pods" term_id="pod" >}} run', "⟦1⟧Pods⟦2⟧ run", "⟦1⟧Pod⟦2⟧ 运行",
-        '{{< glossary_tooltip text="Pod" term_id="pod" >}} 运行', id="tooltip text is translated",
+        "See [it](https://example.com/a).",
+        "See [it]⟦1⟧.",
+        "见[它]⟦1⟧。",
+        "见[它](https://example.com/a)。",
+        id="outside link stays",
     ),
-    pytest.param("Since {{< skew currentVersion >}}<br/>", "Since ⟦1⟧⟦2⟧", "自 ⟦1⟧⟦2⟧", "自 {{< skew currentVersion >}}<br/>", id="shortcode and tag"),
-    pytest.param("`a` and `b`, then `a`", "⟦1⟧ and ⟦2⟧, then ⟦1⟧", "先 ⟦2⟧ 后 ⟦1⟧", "先 `b` 后 `a`", id="equal spans share a number, order may change"),
+    pytest.param(
+        "Open https://example.com/a, then",
+        "Open ⟦1⟧, then",
+        "打开 ⟦1⟧，然后",
+        "打开 https://example.com/a，然后",
+        id="bare URL without its comma",
+    ),
+    pytest.param(
+        'A {{< glossary_tooltip term_id="node" >}} fails',
+        "A ⟦1⟧node⟦2⟧ fails",
+        "一个⟦1⟧节点⟦2⟧失效",
+        '一个{{< glossary_tooltip text="节点" term_id="node" >}}失效',
+        id="tooltip without text gets one",
+    ),
+    pytest.param(
+        '{{< glossary_tooltip text="Pods" term_id="pod" >}} run',
+        "⟦1⟧Pods⟦2⟧ run",
+        "⟦1⟧Pod⟦2⟧ 运行",
+        '{{< glossary_tooltip text="Pod" term_id="pod" >}} 运行',
+        id="tooltip text is translated",
+    ),
+    pytest.param(
+        "Since {{< skew currentVersion >}}<br/>",
+        "Since ⟦1⟧⟦2⟧",
+        "自 ⟦1⟧⟦2⟧",
+        "自 {{< skew currentVersion >}}<br/>",
+        id="shortcode and tag",
+    ),
+    pytest.param(
+        "`a` and `b`, then `a`",
+        "⟦1⟧ and ⟦2⟧, then ⟦1⟧",
+        "先 ⟦2⟧ 后 ⟦1⟧",
+        "先 `b` 后 `a`",
+        id="equal spans share a number, order may change",
+    ),
     pytest.param("plain", "plain", "朴素 ⟦7⟧", "朴素 ", id="an invented number vanishes"),
 ]
 
@@ -59,8 +93,26 @@ def test_a_lost_and_a_doubled_placeholder_are_seen():
 
 
 PIECES = st.sampled_from(
-    ["`code`", "``a`b``", "[text](/docs/x/)", "![图](/a.png)", "{{< note >}}", '{{< glossary_tooltip text="Pods" term_id="pod" >}}',
-     '{{< glossary_tooltip term_id="node" >}}', "<br/>", "</td>", "https://example.com/a?b=c", "<!-- hi -->", "你好，", "a < b", "⟦9⟧", "`", "(x)", "[", "\n"]
+    [
+        "`code`",
+        "``a`b``",
+        "[text](/docs/x/)",
+        "![图](/a.png)",
+        "{{< note >}}",
+        '{{< glossary_tooltip text="Pods" term_id="pod" >}}',
+        '{{< glossary_tooltip term_id="node" >}}',
+        "<br/>",
+        "</td>",
+        "https://example.com/a?b=c",
+        "<!-- hi -->",
+        "你好，",
+        "a < b",
+        "⟦9⟧",
+        "`",
+        "(x)",
+        "[",
+        "\n",
+    ]
 )
 
 

@@ -19,7 +19,9 @@ def qwen(tmp_path_factory):
 
 
 def test_a_plain_example_is_source_and_answer(marian):
-    example = encode_pair(marian.tokenizer, marian.recipe, "Run\n`kubectl get pods` now.", "现在运行\n`kubectl get pods`。", 64)
+    example = encode_pair(
+        marian.tokenizer, marian.recipe, "Run\n`kubectl get pods` now.", "现在运行\n`kubectl get pods`。", 64
+    )
     assert marian.tokenizer.decode(example.input_ids, skip_special_tokens=True) == "Run ⟦1⟧ now."
     assert marian.tokenizer.decode(example.labels, skip_special_tokens=True) == "现在运行 ⟦1⟧。"
     assert example.labels[-1] == marian.tokenizer.eos_token_id and not example.truncated

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from doctune import registry
 from doctune.errors import DoctuneError
 from doctune.files import write_json, write_text
-from doctune.registry import Files, RegisterParams, Store, packages
+from doctune.registry import api as registry
+from doctune.registry import packages
+from doctune.registry.api import Files, RegisterParams, Store
 from doctune.registry.lineage import git_commit, lineage, score_tags
 
 PROJECT = Path(__file__).parents[1]
@@ -726,14 +727,14 @@ def test_two_processes_at_once_register_once(tmp_path: Path, files: Files) -> No
 import sys
 sys.path.insert(0, {str(PROJECT)!r})
 from pathlib import Path
-from doctune import registry
-from doctune.registry import Files
+from doctune.registry import api as registry
+from doctune.registry.api import Files
 from tests.test_registry import everything
 files = Files(*map(Path, {[str(getattr(files, name)) for name in files.__dataclass_fields__]!r}))
 print(everything(registry.connect(), files).number)
 """
     children = [python(code, root) for _ in range(2)]
-    results = [child.communicate(timeout=120) for child in children]
+    results = [child.communicate(timeout=280) for child in children]
     assert [child.returncode for child in children] == [0, 0], results
     assert [out.strip() for out, _ in results] == ["1", "1"]
     assert [err for _, err in results] == ["", ""]  # MLflow's chatter is not for users
@@ -787,7 +788,7 @@ assert all(answer == answers[0] for answer in answers) and len(answers[0]) == 2,
 print(sys.modules["doctune"].__file__)
 """
     child = python(code, root, MLFLOW_TRACKING_URI="sqlite:///mlruns/mlflow.db", PYTHONSAFEPATH="1")
-    out, err = child.communicate(timeout=120)
+    out, err = child.communicate(timeout=280)
     assert child.returncode == 0, err
     assert out.strip().endswith("code/doctune/__init__.py")
 

@@ -25,9 +25,21 @@ from doctune.translation import TranslateParams, make_translator
 from tests.tiny import ROWS, tiny_marian, tiny_qwen
 
 SETTINGS = {
-    "method": "full", "lora": {"r": 4, "alpha": 8, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}, "learning_rate": 2e-3,
-    "epochs": 1.0, "max_steps": 12, "batch_tokens": 256, "gradient_accumulation": 1, "warmup_ratio": 0.1, "schedule": "cosine",
-    "weight_decay": 0.0, "label_smoothing": 0.1, "max_length": 128, "eval_steps": 4, "precision": "fp32", "seed": 3,
+    "method": "full",
+    "lora": {"r": 4, "alpha": 8, "dropout": 0.0, "targets": ["q_proj", "v_proj"]},
+    "learning_rate": 2e-3,
+    "epochs": 1.0,
+    "max_steps": 12,
+    "batch_tokens": 256,
+    "gradient_accumulation": 1,
+    "warmup_ratio": 0.1,
+    "schedule": "cosine",
+    "weight_decay": 0.0,
+    "label_smoothing": 0.1,
+    "max_length": 128,
+    "eval_steps": 4,
+    "precision": "fp32",
+    "seed": 3,
 }
 
 
@@ -41,7 +53,11 @@ def bases(tmp_path_factory) -> dict[str, Path]:
     return {"marian": tiny_marian(folder / "marian"), "qwen": tiny_qwen(folder / "qwen")}
 
 
-@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=1, max_size=60), st.integers(64, 600), st.integers(0, 3))
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=1, max_size=60),
+    st.integers(64, 600),
+    st.integers(0, 3),
+)
 def test_every_epoch_visits_each_example_once_within_the_budget(lengths, budget, epoch):
     costs = [Cost(8 * target, 8 * source) for target, source in lengths]
     sampler = BucketSampler(costs, budget, seed=1)
@@ -91,7 +107,13 @@ def test_the_loss_is_the_model_s_own(bases, name):
 @pytest.mark.parametrize("name", ["marian", "qwen"])
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_every_method_lowers_the_loss_and_gives_a_model(bases, tmp_path, name, method):
-    settings = params(method=method, max_steps=40, eval_steps=20, learning_rate=5e-3 if method == "full" else 2e-2, label_smoothing=0.0)
+    settings = params(
+        method=method,
+        max_steps=40,
+        eval_steps=20,
+        learning_rate=5e-3 if method == "full" else 2e-2,
+        label_smoothing=0.0,
+    )
     trained = fine_tune(bases[name], ROWS, ROWS[:8], settings, tmp_path / "work", [])
     losses = [entry["eval_loss"] for entry in trained.history if "eval_loss" in entry]
     assert losses[-1] < (0.9 if method == "full" else 0.99) * trained.history[0]["loss"]
@@ -148,7 +170,11 @@ def test_old_runs_are_pruned_and_one_s_own_never(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"method": "lora", "lora": SETTINGS["lora"] | {"targets": ["c_attn"]}}, "c_attn match no module", id="targets that match nothing"),
+        pytest.param(
+            {"method": "lora", "lora": SETTINGS["lora"] | {"targets": ["c_attn"]}},
+            "c_attn match no module",
+            id="targets that match nothing",
+        ),
         pytest.param({"max_length": 4096}, "128 positions; set it to 128 or less", id="longer than the positions"),
     ],
 )
@@ -158,11 +184,22 @@ def test_what_cannot_work_is_refused_before_the_first_step(bases, tmp_path, chan
 
 
 def test_curves_have_one_row_a_step(tmp_path):
-    write_curves([
-        {"step": 1, "epoch": 0.1, "loss": 3.0, "learning_rate": 1e-3, "tokens_per_second": 90.0, "grad_norm": 1.0, "seconds": 1.5},
-        {"step": 1, "epoch": 0.1, "eval_loss": 2.5, "seconds": 2.0},
-        {"step": 2, "train_runtime": 3.0},
-    ], tmp_path / "curves.csv")
+    write_curves(
+        [
+            {
+                "step": 1,
+                "epoch": 0.1,
+                "loss": 3.0,
+                "learning_rate": 1e-3,
+                "tokens_per_second": 90.0,
+                "grad_norm": 1.0,
+                "seconds": 1.5,
+            },
+            {"step": 1, "epoch": 0.1, "eval_loss": 2.5, "seconds": 2.0},
+            {"step": 2, "train_runtime": 3.0},
+        ],
+        tmp_path / "curves.csv",
+    )
     with (tmp_path / "curves.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 1 and rows[0]["loss"] == "3.0" and rows[0]["eval_loss"] == "2.5" and "grad_norm" not in rows[0]

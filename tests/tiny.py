@@ -77,20 +77,35 @@ def tiny_qwen(folder: Path, steps: int = 0, seed: int = 1) -> Path:
     pieces.train_from_iterator(
         [text for pair in PAIRS for text in pair] + [CHATML_SYSTEM] * 9,  # a prompt of few tokens
         trainers.BpeTrainer(
-            vocab_size=VOCABULARY, special_tokens=specials, show_progress=False,
+            vocab_size=VOCABULARY,
+            special_tokens=specials,
+            show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
     tokenizer = Qwen2TokenizerFast(
-        tokenizer_object=pieces, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=_CHATML,
+        tokenizer_object=pieces,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=_CHATML,
         model_max_length=512,
     )
     torch.manual_seed(seed)
-    model = Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    ))
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
     recipe = Recipe(template="chatml", placeholders=True, links={"/docs/": "/zh-cn/docs/"}, target_prefix="")
     return _save(Loaded(model, tokenizer, recipe), folder, steps)
 

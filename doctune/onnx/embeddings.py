@@ -38,12 +38,14 @@ def shrink_embeddings(graph: Any) -> int:
             ids, found = node.input[1], node.output[0]
             place = list(graph.node).index(node)
             graph.node.remove(node)
-            for new in reversed([
-                helper.make_node("Gather", [f"{name}.int8", ids], [f"{found}.int8"], axis=0),
-                helper.make_node("Gather", [f"{name}.scale", ids], [f"{found}.scale"], axis=0),
-                helper.make_node("Cast", [f"{found}.int8"], [f"{found}.cast"], to=TensorProto.FLOAT),
-                helper.make_node("Mul", [f"{found}.cast", f"{found}.scale"], [found]),
-            ]):
+            for new in reversed(
+                [
+                    helper.make_node("Gather", [f"{name}.int8", ids], [f"{found}.int8"], axis=0),
+                    helper.make_node("Gather", [f"{name}.scale", ids], [f"{found}.scale"], axis=0),
+                    helper.make_node("Cast", [f"{found}.int8"], [f"{found}.cast"], to=TensorProto.FLOAT),
+                    helper.make_node("Mul", [f"{found}.cast", f"{found}.scale"], [found]),
+                ]
+            ):
                 graph.node.insert(place, new)
         count += 1
     return count

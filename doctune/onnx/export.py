@@ -1,10 +1,10 @@
 """PyTorch to ONNX in float32, through Optimum, with graphs that keep past keys and values.
 
-    export_onnx(merged(load_model(Path("models/tuned"), Path("models/base"))), folder)
+export_onnx(merged(load_model(Path("models/tuned"), Path("models/base"))), folder)
 
-    folder/   encoder_model.onnx, decoder_model.onnx, decoder_with_past_model.onnx     an encoder-decoder model
-              model.onnx                                                               a causal model
-              config.json, generation_config.json, tokenizer files, doctune.json
+folder/   encoder_model.onnx, decoder_model.onnx, decoder_with_past_model.onnx     an encoder-decoder model
+          model.onnx                                                               a causal model
+          config.json, generation_config.json, tokenizer files, doctune.json
 """
 
 import contextlib
@@ -34,7 +34,9 @@ def export_onnx(loaded: Loaded, out: Path) -> None:
 
         try:
             onnx_export_from_model(
-                loaded.model.eval(), out, task=SEQ2SEQ_TASK if loaded.seq2seq else CAUSAL_TASK,
+                loaded.model.eval(),
+                out,
+                task=SEQ2SEQ_TASK if loaded.seq2seq else CAUSAL_TASK,
                 do_validation=False,  # on random numbers; the parity check decodes real rows
                 no_post_process=True,
             )

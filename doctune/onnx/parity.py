@@ -1,8 +1,8 @@
 """Does the exported model translate as PyTorch does? Decided on test rows, decoded like PyTorch decoded them.
 
-    rows = choose(test, 400)                                     # indices, by hash, in the order of the file
-    parity = compare([pytorch[i] for i in rows], fp32, int8, references)
-    check(parity, ExportParams(min_identical=0.99, max_int8_bleu_loss=1.0, parity_rows=400))
+rows = choose(test, 400)                                     # indices, by hash, in the order of the file
+parity = compare([pytorch[i] for i in rows], fp32, int8, references)
+check(parity, ExportParams(min_identical=0.99, max_int8_bleu_loss=1.0, parity_rows=400))
 """
 
 from collections.abc import Sequence

@@ -9,6 +9,7 @@ folder runs.
 
 import hashlib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,23 @@ class Shipped(Section):
     precision: str
     decoding: TranslateParams
     files: dict[str, str]
+
+
+class OnnxTranslator(Translator):
+    """ONNX Runtime computes; what `generate` does around it in PyTorch is too little work for a second thread.
+
+    Two threads of PyTorch's doubled the processor time of a whole translation.
+    """
+
+    def translate(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> list[str]:
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return super().translate(texts, progress)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def load(onnx: Path) -> Translator:
@@ -76,7 +94,7 @@ def open_graphs(folder: Path, params: TranslateParams) -> Translator:
     except Exception as error:  # ONNX Runtime has a class for each cause; each means that the files make no model
         reason = " ".join(str(error).split())[:300]
         raise DoctuneError(f"{folder} cannot be opened as an ONNX model: {reason}; {_AGAIN}") from error
-    return Translator(model, tokenizer, recipe, seq2seq, params)
+    return OnnxTranslator(model, tokenizer, recipe, seq2seq, params)
 
 
 def _options() -> Any:
@@ -85,5 +103,7 @@ def _options() -> Any:
     options = SessionOptions()
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     options.intra_op_num_threads = len(allowed)
+    # Threads that spin while `generate` works take a core from it, or from whatever else the machine does.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _ERRORS_ONLY
     return options

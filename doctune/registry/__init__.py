@@ -9,44 +9,7 @@
     promote(store, "doctune", "challenger")                  # alias champion
     folder = fetch(store, shipped_uri(store, "doctune", "champion"))
 
+`api` gathers the functions; a stage that needs one part imports that part, so that a change elsewhere does not make it stale.
 Nothing here goes into a DVC out. Every function that writes can be called again: it repairs what is missing and leaves
 the rest. Only this package and doctune.pyfunc know MLflow; it is imported when `connect` is called.
 """
-
-from doctune.registry.lineage import Files, RegisterParams, model_hash
-from doctune.registry.repair import ensure_run, log_evaluation, reconcile
-from doctune.registry.runs import TrainingRun, find_run, replay_run, training_run
-from doctune.registry.store import Store, connect
-from doctune.registry.versions import (
-    Version,
-    ensure_shipped,
-    ensure_version,
-    fetch,
-    list_versions,
-    promote,
-    resolve,
-    shipped_uri,
-)
-
-__all__ = [
-    "Files",
-    "RegisterParams",
-    "Store",
-    "TrainingRun",
-    "Version",
-    "connect",
-    "ensure_run",
-    "ensure_shipped",
-    "ensure_version",
-    "fetch",
-    "find_run",
-    "list_versions",
-    "log_evaluation",
-    "model_hash",
-    "promote",
-    "reconcile",
-    "replay_run",
-    "resolve",
-    "shipped_uri",
-    "training_run",
-]

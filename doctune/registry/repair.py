@@ -91,7 +91,8 @@ def log_evaluation(store: Store, run_id: str, files: Files) -> bool:
     wanted = lineage(files, store.root)
     metrics: dict[str, Any] = read_json(files.metrics)
     now = max(run.info.start_time, run.info.end_time or 0)
-    facts = {**metrics, "train": read_json(files.train_report)}
+    trained = {key: value for key, value in read_json(files.train_report).items() if key != "params"}
+    facts = {**metrics, "train": trained}
     points = [Metric(key, value, now, 0) for key, value in numbers(facts)]
     for index in range(0, len(points), 1000):
         client.log_batch(run_id, metrics=points[index : index + 1000])

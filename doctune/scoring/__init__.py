@@ -1,10 +1,10 @@
 """Scoring: what a system's Chinese is worth against the references, with intervals, beside a translation memory.
 
-    metrics.py      a metric over sufficient statistics, its bootstrap interval, the paired comparison of two systems
-    memory.py       the baseline that copies the most similar training pair, and how new each test row is
-    evaluation.py   systems on the same rows: `metrics.json`
-    report.py       slices, the largest changes, tables for people
-    plots.py        CSV for `dvc plots` and PNG pictures
+metrics.py      a metric over sufficient statistics, its bootstrap interval, the paired comparison of two systems
+memory.py       the baseline that copies the most similar training pair, and how new each test row is
+evaluation.py   systems on the same rows: `metrics.json`
+report.py       slices, the largest changes, tables for people
+plots.py        CSV for `dvc plots` and PNG pictures
 """
 
 from pydantic import Field

@@ -1,9 +1,9 @@
 """The plots of an evaluation: JSON tables for `dvc plots` and PNG pictures, the same bytes for the same scores.
 
-    reports/plots/
-      scores.json  kind.json  words.json      one bar a row: {"bar": "heading, tuned", "bleu": 41.2, "chrf": 38.0, ...}
-      similarity.json                         {"similarity": 0.85, "base": 38.1, "memory": 61.0, "tuned": 49.3, ...}
-      scores.png  kind.png  words.png  similarity.png
+reports/plots/
+  scores.json  kind.json  words.json      one bar a row: {"bar": "heading, tuned", "bleu": 41.2, "chrf": 38.0, ...}
+  similarity.json                         {"similarity": 0.85, "base": 38.1, "memory": 61.0, "tuned": 49.3, ...}
+  scores.png  kind.png  words.png  similarity.png
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,10 +1,10 @@
 """What people read of an evaluation: slices, the largest changes, tables.
 
-    print(markdown_summary(read_json(Path("reports/metrics.json"))))
+print(markdown_summary(read_json(Path("reports/metrics.json"))))
 
-    | all 1,000 rows | BLEU | 95 % interval | chrF | 95 % interval |
-    |---|---|---|---|---|
-    | base | 33.1 | 31.9 to 34.4 | 29.8 | 28.9 to 30.7 |
+| all 1,000 rows | BLEU | 95 % interval | chrF | 95 % interval |
+|---|---|---|---|---|
+| base | 33.1 | 31.9 to 34.4 | 29.8 | 28.9 to 30.7 |
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -18,10 +18,18 @@ ROUND = 8
 class EncodedPairs(Dataset[Example]):
     """Examples of some rows; `truncated` counts those that were cut at `max_length` tokens."""
 
-    def __init__(self, tokenizer: Any, recipe: Recipe, rows: list[dict[str, Any]], max_length: int, starts: list[int] | None = None):
+    def __init__(
+        self,
+        tokenizer: Any,
+        recipe: Recipe,
+        rows: list[dict[str, Any]],
+        max_length: int,
+        starts: list[int] | None = None,
+    ):
         numbers = starts or [1] * len(rows)
         self.examples = [
-            encode_pair(tokenizer, recipe, row["en"], row["zh"], max_length, start) for row, start in zip(rows, numbers, strict=True)
+            encode_pair(tokenizer, recipe, row["en"], row["zh"], max_length, start)
+            for row, start in zip(rows, numbers, strict=True)
         ]
         self.truncated = sum(example.truncated for example in self.examples)
 

@@ -40,5 +40,9 @@ def split_parameters(model: Any) -> tuple[list[Any], list[Any]]:
     hidden, rest = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (hidden if parameter.ndim == 2 and "embed" not in name and "shared" not in name and "lm_head" not in name else rest).append(parameter)
+            (
+                hidden
+                if parameter.ndim == 2 and "embed" not in name and "shared" not in name and "lm_head" not in name
+                else rest
+            ).append(parameter)
     return hidden, rest

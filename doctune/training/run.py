@@ -30,7 +30,12 @@ class Trained(NamedTuple):
 
 
 def fine_tune(
-    base: Path, train: list[dict[str, Any]], valid: list[dict[str, Any]], params: TrainParams, work: Path, callbacks: list[Any]
+    base: Path,
+    train: list[dict[str, Any]],
+    valid: list[dict[str, Any]],
+    params: TrainParams,
+    work: Path,
+    callbacks: list[Any],
 ) -> Trained:
     """Train on rows with `en` and `zh`, keep the weights of the lowest validation loss."""
     loaded = load_model(base)
@@ -43,7 +48,12 @@ def fine_tune(
 
 
 def run_training(
-    loaded: Loaded, train: EncodedPairs, valid: EncodedPairs, params: TrainParams, work: Path, callbacks: list[Any],
+    loaded: Loaded,
+    train: EncodedPairs,
+    valid: EncodedPairs,
+    params: TrainParams,
+    work: Path,
+    callbacks: list[Any],
     optimizer: Any = None,
 ) -> Trained:
     """Train `loaded` on encoded examples, resuming from the newest whole checkpoint in `work`."""
@@ -63,19 +73,47 @@ def run_training(
     decay = {"num_decay_steps": max(1, params.max_steps // 3)} if params.schedule == "warmup_stable_decay" else {}
     interactive = sys.stderr.isatty()
     arguments = TrainingArguments(
-        output_dir=str(work), num_train_epochs=params.epochs, max_steps=params.max_steps, learning_rate=params.learning_rate,
-        lr_scheduler_type=params.schedule, lr_scheduler_kwargs=decay, warmup_ratio=params.warmup_ratio, weight_decay=params.weight_decay,
-        label_smoothing_factor=params.label_smoothing, gradient_accumulation_steps=params.gradient_accumulation,
-        adam_beta2=0.98, optim="adamw_torch_fused", bf16=bf16, use_cpu=not torch.cuda.is_available(),
-        eval_strategy="steps", eval_steps=params.eval_steps, save_strategy="steps", save_steps=params.eval_steps, save_total_limit=2,
-        load_best_model_at_end=True, metric_for_best_model="eval_loss", greater_is_better=False,
-        logging_steps=LOG_STEPS, logging_first_step=True, report_to="none", disable_tqdm=not interactive,
-        seed=params.seed, data_seed=params.seed, remove_unused_columns=False, dataloader_pin_memory=False,
-        prediction_loss_only=True, label_names=["labels"],
+        output_dir=str(work),
+        num_train_epochs=params.epochs,
+        max_steps=params.max_steps,
+        learning_rate=params.learning_rate,
+        lr_scheduler_type=params.schedule,
+        lr_scheduler_kwargs=decay,
+        warmup_ratio=params.warmup_ratio,
+        weight_decay=params.weight_decay,
+        label_smoothing_factor=params.label_smoothing,
+        gradient_accumulation_steps=params.gradient_accumulation,
+        adam_beta2=0.98,
+        optim="adamw_torch_fused",
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        eval_strategy="steps",
+        eval_steps=params.eval_steps,
+        save_strategy="steps",
+        save_steps=params.eval_steps,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=LOG_STEPS,
+        logging_first_step=True,
+        report_to="none",
+        disable_tqdm=not interactive,
+        seed=params.seed,
+        data_seed=params.seed,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        prediction_loss_only=True,
+        label_names=["labels"],
     )
     trainer = TranslationTrainer(
-        model=loaded.model, args=arguments, train_dataset=train, eval_dataset=valid, processing_class=loaded.tokenizer,
-        batch_tokens=params.batch_tokens, callbacks=[LastPoint(), Clock(), *([] if interactive else [PlainLines()]), *callbacks],
+        model=loaded.model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=valid,
+        processing_class=loaded.tokenizer,
+        batch_tokens=params.batch_tokens,
+        callbacks=[LastPoint(), Clock(), *([] if interactive else [PlainLines()]), *callbacks],
         optimizers=(optimizer, None),
     )
     trainer.remove_callback(PrinterCallback)
@@ -87,18 +125,22 @@ def run_training(
         trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
     evaluations = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
-    return Trained(loaded, history, {
-        "steps": trainer.state.global_step,
-        "train_rows": len(train),
-        "valid_rows": len(valid),
-        "truncated_rows": train.truncated + valid.truncated,
-        "target_tokens_per_epoch": train.target_tokens(),
-        "parameters": sum(p.numel() for p in loaded.model.parameters()),
-        "trainable_parameters": sum(p.numel() for p in loaded.model.parameters() if p.requires_grad),
-        "precision": "bf16" if bf16 else "fp32",
-        "valid_loss": round(min(evaluations), 5),
-        "last_valid_loss": round(evaluations[-1], 5),
-    })
+    return Trained(
+        loaded,
+        history,
+        {
+            "steps": trainer.state.global_step,
+            "train_rows": len(train),
+            "valid_rows": len(valid),
+            "truncated_rows": train.truncated + valid.truncated,
+            "target_tokens_per_epoch": train.target_tokens(),
+            "parameters": sum(p.numel() for p in loaded.model.parameters()),
+            "trainable_parameters": sum(p.numel() for p in loaded.model.parameters() if p.requires_grad),
+            "precision": "bf16" if bf16 else "fp32",
+            "valid_loss": round(min(evaluations), 5),
+            "last_valid_loss": round(evaluations[-1], 5),
+        },
+    )
 
 
 def add_adapter(model: Any, lora: LoraParams, seq2seq: bool) -> Any:
@@ -107,11 +149,19 @@ def add_adapter(model: Any, lora: LoraParams, seq2seq: bool) -> Any:
 
     names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if hasattr(module, "weight") and name}
     if missing := [target for target in lora.targets if target not in names]:
-        raise DoctuneError(f"train.lora.targets: {', '.join(missing)} match no module of this base; it has {', '.join(sorted(names))}")
-    return get_peft_model(model, LoraConfig(
-        task_type=TaskType.SEQ_2_SEQ_LM if seq2seq else TaskType.CAUSAL_LM, r=lora.r, lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout, target_modules=list(lora.targets),
-    ))
+        raise DoctuneError(
+            f"train.lora.targets: {', '.join(missing)} match no module of this base; it has {', '.join(sorted(names))}"
+        )
+    return get_peft_model(
+        model,
+        LoraConfig(
+            task_type=TaskType.SEQ_2_SEQ_LM if seq2seq else TaskType.CAUSAL_LM,
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=list(lora.targets),
+        ),
+    )
 
 
 def use_bf16(params: TrainParams) -> bool:
@@ -145,7 +195,9 @@ def is_finished(checkpoint: str) -> bool:
 
 def prune_runs(root: Path, keep: Path) -> None:
     """Remove the checkpoints of all but the newest few runs under `root` (and never those of `keep`)."""
-    runs = sorted((p for p in root.iterdir() if p.is_dir() and p != keep), key=lambda p: p.stat().st_mtime, reverse=True)
+    runs = sorted(
+        (p for p in root.iterdir() if p.is_dir() and p != keep), key=lambda p: p.stat().st_mtime, reverse=True
+    )
     for old in runs[KEPT_RUNS - 1 :]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -153,4 +205,6 @@ def prune_runs(root: Path, keep: Path) -> None:
 def _check_length(model: Any, length: int) -> None:
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and length > positions:
-        raise DoctuneError(f"train.max_length is {length}, but the base has {positions} positions; set it to {positions} or less")
+        raise DoctuneError(
+            f"train.max_length is {length}, but the base has {positions} positions; set it to {positions} or less"
+        )

@@ -39,14 +39,20 @@ class TranslationTrainer(Trainer):
         pad_id = self.processing_class.pad_token_id
         return DataLoader(dataset, batch_sampler=sampler, collate_fn=lambda rows: collate(rows, pad_id))
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         logits, targets = answer_logits(model, inputs)
         if model.training:
             self.tokens_seen += targets.numel()
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.args.label_smoothing_factor if model.training else 0.0)
+        loss = F.cross_entropy(
+            logits.float(), targets, label_smoothing=self.args.label_smoothing_factor if model.training else 0.0
+        )
         return (loss, ()) if return_outputs else loss
 
-    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
         """Mean negative log-likelihood a token (nats) over the validation rows."""
         was_training = self.model.training
         self.model.eval()
@@ -89,7 +95,9 @@ def answer_logits(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torc
             use_cache=False,
         ).last_hidden_state
     else:
-        hidden = model.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).last_hidden_state
+        hidden = model.model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        ).last_hidden_state
         hidden, labels = hidden[:, :-1], labels[:, 1:]
     kept = labels != IGNORED
     logits = model.get_output_embeddings()(hidden[kept])

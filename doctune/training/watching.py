@@ -1,6 +1,6 @@
 """What a training run tells while it runs: plain lines where there is no terminal, and the curves as a table.
 
-    step 120/600 (20 %)  loss 2.314  learning rate 3.0e-04  2311 tokens/s  4:10 left
+step 120/600 (20 %)  loss 2.314  learning rate 3.0e-04  2311 tokens/s  4:10 left
 """
 
 import csv
@@ -28,7 +28,11 @@ class PlainLines(TrainerCallback):
             return
         parts = [f"step {state.global_step}/{state.max_steps} ({100 * state.global_step // state.max_steps} %)"]
         if "loss" in logs:
-            parts += [f"loss {logs['loss']:.3f}", f"learning rate {logs['learning_rate']:.1e}", f"{logs['tokens_per_second']:.0f} tokens/s"]
+            parts += [
+                f"loss {logs['loss']:.3f}",
+                f"learning rate {logs['learning_rate']:.1e}",
+                f"{logs['tokens_per_second']:.0f} tokens/s",
+            ]
         if "eval_loss" in logs:
             parts.append(f"validation loss {logs['eval_loss']:.4f}")
         done = state.global_step - self.first_step

@@ -1,0 +1,39 @@
+"""All of the registry in one place, for front ends: see the package's own docstring."""
+
+from doctune.registry.lineage import Files, RegisterParams, model_hash
+from doctune.registry.repair import ensure_run, log_evaluation, reconcile
+from doctune.registry.runs import TrainingRun, find_run, replay_run, training_run
+from doctune.registry.store import Store, connect
+from doctune.registry.versions import (
+    Version,
+    ensure_shipped,
+    ensure_version,
+    fetch,
+    list_versions,
+    promote,
+    resolve,
+    shipped_uri,
+)
+
+__all__ = [
+    "Files",
+    "RegisterParams",
+    "Store",
+    "TrainingRun",
+    "Version",
+    "connect",
+    "ensure_run",
+    "ensure_shipped",
+    "ensure_version",
+    "fetch",
+    "find_run",
+    "list_versions",
+    "log_evaluation",
+    "model_hash",
+    "promote",
+    "reconcile",
+    "replay_run",
+    "resolve",
+    "shipped_uri",
+    "training_run",
+]
