@@ -123,7 +123,7 @@ def schedule(
     cron: Annotated[str | None, typer.Option(help="Another time than prefect.yaml's, as cron.")] = None,
 ) -> None:
     """Deploy the nightly run and work on it: work pool, deployment and a worker in the foreground, on the local server."""
-    from flows.server import schedule as start
+    from flows.schedule import schedule as start
 
     start(cron)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from doctune.errors import DoctuneError
 
 FOLDER = Path(".doctune") / "scheduled" / "checkout"
+SCHEDULED_LOCK = Path(".doctune") / "scheduled.lock"  # held by a scheduled run
 BRANCH = "scheduled"
 WRITTEN = ("source.lock.yaml", "dvc.lock", "params.yaml")
 _IDENTITY = [

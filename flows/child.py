@@ -7,6 +7,7 @@ Another thread, or a signal, calls `stop.request("cancelled in the Prefect UI")`
 """
 
 import codecs
+import ctypes
 import os
 import re
 import select
@@ -102,6 +103,12 @@ def end(process: "subprocess.Popen[bytes]") -> int:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return 128 - code if code < 0 else code
+
+
+def end_with_parent() -> None:
+    """Ask Linux for SIGTERM when this process's parent ends: a run whose worker is gone stops its own children."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def run_child(

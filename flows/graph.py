@@ -101,7 +101,7 @@ class Dag:
             stage = next((found for found in repo.index.stages if _name(found) == name), None)
             if stage is None:
                 raise DoctuneError(f"dvc.yaml has no stage {name!r} any more; start the flow again")
-            status = next(iter(stage.status().values()), [])
+            status: list[Any] = next(iter(stage.status().values()), [])
             outs = {str(out): out for out in stage.outs}
             changed = status[0].get("changed outs", {}) if len(status) == 1 and isinstance(status[0], dict) else {}
             restorable = bool(changed) and all(

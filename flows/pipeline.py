@@ -36,10 +36,12 @@ from flows.summary import Row, RunSummary, summarise
 if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
 
+    from flows.reconcile import Settled
+
 FLOW_LOCK = Path(".doctune") / "flow.lock"
 SOURCE_LOCK = Path("source.lock.yaml")
 WATCH_SECONDS = 3.0
-RECONCILED = ("register", "export")  # stages whose side effects in MLflow a cache hit skips
+RECONCILED = ("register", "export")  # stages that write to MLflow, which a cache hit skips
 
 
 @flow(name="pipeline", persist_result=False)
@@ -87,7 +89,8 @@ def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: lis
         _lock_source(root, refresh)
     rows: dict[str, Row] = {}
     stages = dag.stages()
-    run = _stage_task(dag, root, run_id, stop, rows)
+    versions: list[str] = []
+    run = _stage_task(dag, root, run_id, stop, rows, versions)
     futures: dict[str, PrefectFuture[State]] = {}
     try:
         for stage in stages:
@@ -100,7 +103,8 @@ def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: lis
         for future in futures.values():
             future.wait(GRACE_SECONDS + 5)
         raise
-    summary = summarise(root, run_id, [_row(stage, rows) for stage in stages], time.monotonic() - begin)
+    ended = [_row(stage, rows) for stage in stages]
+    summary = summarise(root, run_id, ended, time.monotonic() - begin, versions[0] if versions else None)
     _show(summary)
     failures = [row.message for row in summary.stages if row.state == "Failed"]
     if failures:
@@ -110,8 +114,11 @@ def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: lis
     return summary
 
 
-def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, Row]) -> Any:
-    """The Prefect task of this run: brings the stage it is given up to date, and notes how in `rows`."""
+def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, Row], versions: list[str]) -> Any:
+    """The Prefect task of this run: brings the stage it is given up to date, and notes how in `rows`.
+
+    `versions` comes to hold the registered version of the model, in words.
+    """
 
     @task(cache_policy=NO_CACHE, persist_result=False)
     def stage(name: str) -> State:
@@ -132,8 +139,10 @@ def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, R
                 logger.info("%s: %s", name, message)
                 ran = run_stage(root, name, checkout=verdict.restorable, log=logger.info, stop=stop, flow_run_id=run_id)
                 state = ran.state
-            if state != "Completed" and name in RECONCILED:
-                for repaired in reconcile_mlflow(root, dag, name):
+            if name in RECONCILED:
+                settled = reconcile_mlflow(root, dag, name)
+                versions[:] = [settled.version]
+                for repaired in settled.repaired:
                     logger.info("MLflow: %s", repaired)
         except StageStopped as error:
             end("Cancelled", str(error))
@@ -147,8 +156,8 @@ def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, R
     return stage
 
 
-def reconcile_mlflow(root: Path, dag: Dag, name: str) -> list[str]:
-    """What MLflow lacked of a model whose stage `name` was a cache hit, repaired; in words."""
+def reconcile_mlflow(root: Path, dag: Dag, name: str) -> "Settled":
+    """Repair what MLflow lacks of the model once the stage `name` is up to date."""
     from flows.reconcile import reconcile_mlflow as reconcile
 
     commands = dag.commands()

@@ -98,7 +98,8 @@ def train(parts: Parts, work: Path, params: TrainParams) -> Any:
 
 @task(cache_policy=NO_CACHE)
 def score(out: Path, rows: list[dict[str, Any]], hypotheses: Path) -> dict[str, float]:
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
     from doctune.text import flatten
     from doctune.translation import load_translator
@@ -119,7 +120,7 @@ def pretrain(corpus: Path, out: Path, work: Path, steps: int, learning_rate: flo
     began = time.monotonic()
     parts = prepare(corpus, work)
     params = settings(steps, learning_rate)
-    trained = train(parts, work, params)
+    trained: Any = train(parts, work, params)
     save_base(trained.loaded, out)
     scores = score(out, parts.test, work / "heldout.jsonl")
     minutes = max((entry.get("seconds", 0.0) for entry in trained.history), default=0.0) / 60

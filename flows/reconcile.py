@@ -1,6 +1,6 @@
-"""After a cache hit of register or export: does MLflow still have what the files stand for?
+"""After register or export, run or not: does MLflow have what the files stand for?
 
-    reconcile_mlflow(Path.cwd(), register.cmd, export.cmd)    # [] or ["version 4 registered", ...]
+    reconcile_mlflow(Path.cwd(), register.cmd, export.cmd)    # Settled(("version 4 registered",), "4 (challenger)")
 
 Importing MLflow takes longer than a whole run in which nothing is to be done. So once everything was found in order,
 the state of a local store (its database and artifacts, by size and time) is noted in `.doctune/mlflow-settled.json`;
@@ -10,7 +10,8 @@ asked every time.
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,16 @@ from doctune.files import hash_text, read_json, write_json
 SETTLED = Path(".doctune") / "mlflow-settled.json"
 
 
-def reconcile_mlflow(root: Path, register: str, export: str | None) -> list[str]:
-    """Repair what MLflow lacks of the registered and exported model; returns what was repaired, in words.
+@dataclass(frozen=True)
+class Settled:
+    """MLflow has it all: what had to be repaired for that, in words, and the version with its aliases."""
+
+    repaired: tuple[str, ...]
+    version: str
+
+
+def reconcile_mlflow(root: Path, register: str, export: str | None) -> Settled:
+    """Repair what MLflow lacks of the registered and exported model: a cache hit skips what a stage does beside its outputs.
 
     `register` and `export` are the stages' commands in dvc.yaml, which name all files; `export` is None when that stage
     is not up to date yet. Raises DoctuneError when MLflow does not answer.
@@ -30,9 +39,9 @@ def reconcile_mlflow(root: Path, register: str, export: str | None) -> list[str]
     options = _options(register)
     exported = _options(export) if export else {}
     reports = [root / name for name in (options["metrics"], options["out"], exported.get("report")) if name]
-    before = _state(root, reports)
-    if before is not None and before == _noted(root):
-        return []
+    before, noted = _state(root, reports), _noted(root)
+    if before is not None and before == noted.get("state"):
+        return Settled((), str(noted.get("version")))
     from doctune.registry import api as registry
     from doctune.section import load_section
 
@@ -50,10 +59,18 @@ def reconcile_mlflow(root: Path, register: str, export: str | None) -> list[str]
         onnx=Path(exported["onnx"]) if exported else None,
         export_report=Path(exported["report"]) if exported else None,
     )
-    repaired = registry.reconcile(registry.connect(root), load_section(registry.RegisterParams, "register"), files)
+    store, params = registry.connect(root), load_section(registry.RegisterParams, "register")
+    repaired = registry.reconcile(store, params, files)
+    version = _version(registry.list_versions(store, params.name), read_json(root / options["out"])["model_hash"])
     if (after := _state(root, reports)) is not None:
-        write_json(root / SETTLED, {"state": after})
-    return repaired
+        write_json(root / SETTLED, {"state": after, "version": version})
+    return Settled(tuple(repaired), version)
+
+
+def _version(versions: Sequence[Any], model_hash: str) -> str:
+    """Number and aliases of the newest version that holds the model."""
+    version = next(version for version in versions if version.tags.get("model_hash") == model_hash)
+    return f"{version.number} ({', '.join(sorted(version.aliases)) or 'no alias'})"
 
 
 def _options(command: str) -> dict[str, str]:
@@ -61,11 +78,12 @@ def _options(command: str) -> dict[str, str]:
     return {word[2:]: value for word, value in pairwise(words) if word.startswith("--")}
 
 
-def _noted(root: Path) -> str | None:
+def _noted(root: Path) -> dict[str, Any]:
     try:
-        return str(read_json(root / SETTLED)["state"])
-    except (DoctuneError, KeyError, TypeError):
-        return None
+        noted = read_json(root / SETTLED)
+    except DoctuneError:
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 def _state(root: Path, reports: list[Path]) -> str | None:

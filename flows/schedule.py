@@ -7,13 +7,19 @@ schedule(cron="* * * * *", overrides=["crawl.ref=v1.34"])    # to see it fire
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doctune.errors import DoctuneError
 from doctune.files import whole_file
+from doctune.locks import hold
+from flows.checkout import SCHEDULED_LOCK
 from flows.child import Stop, run_child
 from flows.server import running_server
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 POOL = "doctune"
 PREFECT_FILE = Path("prefect.yaml")
@@ -46,7 +52,7 @@ def schedule(
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], root, environ, log, stop)
         file = _effective(root, cron, preset, overrides or [])
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(file)], root, environ, log, stop)
-        _forget_old_plans(url)
+        _tidy(root, url)
         try:
             _prefect(["worker", "start", "--pool", POOL, "--type", "process"], root, environ, log, stop)
         except KeyboardInterrupt:
@@ -71,29 +77,30 @@ def _effective(root: Path, cron: str | None, preset: str | None, overrides: list
     return file
 
 
-def _forget_old_plans(url: str) -> None:
-    """Drop runs that were planned earlier and not started: nights missed while no worker ran, and doubles.
+def _tidy(root: Path, url: str) -> None:
+    """Forget what an earlier worker left with Prefect: planned runs that it missed, and a run that died with it.
 
-    Prefect plans the coming ones anew within a minute. Runs that a person asked for stay.
+    Missed nights are not made up; Prefect plans the coming ones anew within a minute. A dead run would stay "Running" and
+    keep the one place that `concurrency_limit` gives. Runs that a person asked for stay.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
     from prefect.client.schemas.sorting import FlowRunSort
     from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.states import Crashed
 
-    waiting = FlowRunFilter.model_validate({"state": {"type": {"any_": ["SCHEDULED"]}}})
     pool = WorkPoolFilter.model_validate({"name": {"any_": [POOL]}})
+    order = FlowRunSort.EXPECTED_START_TIME_ASC
+
+    def runs(*types: str) -> "list[FlowRun]":
+        state = FlowRunFilter.model_validate({"state": {"type": {"any_": list(types)}}})
+        return list(client.read_flow_runs(flow_run_filter=state, work_pool_filter=pool, sort=order, limit=200))
+
     with temporary_settings(updates={PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-        for _ in range(10):
-            runs = client.read_flow_runs(
-                flow_run_filter=waiting,
-                work_pool_filter=pool,
-                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-                limit=200,
-            )
-            planned = [run for run in runs if run.auto_scheduled]
-            if not planned:
-                return
+        with suppress(DoctuneError), hold(root / SCHEDULED_LOCK, "to tidy up"):  # else a scheduled run is at work
+            for run in runs("PENDING", "RUNNING", "CANCELLING"):
+                client.set_flow_run_state(run.id, Crashed(message="its worker ended"), force=True)
+        while planned := [run for run in runs("SCHEDULED") if run.auto_scheduled]:
             for run in planned:
                 client.delete_flow_run(run.id)
 

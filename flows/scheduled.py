@@ -23,8 +23,8 @@ from prefect.states import Failed
 from doctune.errors import DoctuneError
 from doctune.files import read_json
 from doctune.locks import hold
-from flows.checkout import WRITTEN, Clone, prepare
-from flows.child import Stop, run_child
+from flows.checkout import SCHEDULED_LOCK, WRITTEN, Clone, prepare
+from flows.child import Stop, end_with_parent, run_child
 from flows.stage_run import child_environment
 from tasks.stage import ERROR_PREFIX
 
@@ -39,10 +39,12 @@ def nightly(preset: str | None = None, overrides: list[str] | None = None) -> An
     Paths in params.yaml and overrides are seen from the clone: give a local repository by its absolute path.
     """
     project = Path.cwd()
+    if "PREFECT__FLOW_RUN_ID" in os.environ:  # under a worker
+        end_with_parent()
     run_id = str(get_run_context().flow_run.id)  # type: ignore[union-attr]  # inside a flow there is one
     logger = get_run_logger()
     try:
-        with hold(project / ".doctune" / "scheduled.lock", "to start a scheduled run of this project"):
+        with hold(project / SCHEDULED_LOCK, "to start a scheduled run of this project"):
             clone = prepare(project)
             logger.info("clone at %s, project commit %s", clone.root, clone.project_commit[:12])
             summary = _run_pipeline(project, clone, run_id, preset, overrides or [])

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 METRICS = Path("reports") / "metrics.json"
+ALIGNMENT = Path("reports") / "align.json"
+SPLITS = Path("reports") / "split.json"
+PARITY = Path("reports") / "export.json"
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,10 @@ class RunSummary:
         return dict(Counter(row.state for row in self.stages))
 
 
-def summarise(root: Path, flow_run_id: str, rows: Sequence[Row], seconds: float) -> RunSummary:
-    """Put together stages, scores and the place to look further."""
+def summarise(
+    root: Path, flow_run_id: str, rows: Sequence[Row], seconds: float, version: str | None = None
+) -> RunSummary:
+    """Put together stages, what was made of what, scores and the place to look further."""
     metrics = None
     parts = [_table(rows), ""]
     if (root / METRICS).exists() and all(row.state in ("Cached", "Restored", "Completed") for row in rows):
@@ -58,11 +63,31 @@ def summarise(root: Path, flow_run_id: str, rows: Sequence[Row], seconds: float)
         from doctune.scoring.report import markdown_summary
 
         metrics = read_json(root / METRICS)
-        parts += [markdown_summary(metrics), ""]
+        parts += [*_made(root, version), "", markdown_summary(metrics), ""]
     mlflow = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"
     look = mlflow if mlflow.startswith("http") else f"`make ui` ({mlflow})"
     parts.append(f"Experiments and models, in MLflow: {look}")
     return RunSummary(flow_run_id, seconds, tuple(rows), metrics, mlflow, "\n".join(parts) + "\n")
+
+
+def _made(root: Path, version: str | None) -> list[str]:
+    """Pairs, version and parity, a line each, as far as their reports exist."""
+    from doctune.files import read_json
+
+    lines = []
+    if (root / ALIGNMENT).exists() and (root / SPLITS).exists():
+        pairs, split = read_json(root / ALIGNMENT)["pairs"], read_json(root / SPLITS)["rows"]
+        parts = ", ".join(f"{name} {count:,}" for name, count in split.items())
+        lines.append(f"- {pairs['total']:,} pairs ({pairs['distinct']:,} distinct): {parts}")
+    if version:
+        lines.append(f"- registered as version {version}")
+    if (root / PARITY).exists():
+        parity = read_json(root / PARITY)
+        lines.append(
+            f"- ships as int8 ONNX ({parity['size_int8_mb']} MB): BLEU {parity['bleu_int8']:.1f}, PyTorch "
+            f"{parity['bleu_torch']:.1f}; fp32 ONNX gives PyTorch's output on {parity['identical_fp32']:.1%} of {parity['rows']} rows"
+        )
+    return lines
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -73,7 +73,7 @@ class BucketSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         if not self.shuffle:
-            order, batches = range(len(self.costs)), range(len(self.bounds))
+            order, batches = list(range(len(self.costs))), list(range(len(self.bounds)))
         else:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = torch.randperm(len(self.costs), generator=generator).tolist()

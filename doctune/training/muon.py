@@ -37,7 +37,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 def split_parameters(model: Any) -> tuple[list[Any], list[Any]]:
     """(hidden matrices, everything else): embeddings, output layer, biases and norms are the rest."""
-    hidden, rest = [], []
+    hidden: list[Any] = []
+    rest: list[Any] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (

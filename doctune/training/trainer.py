@@ -20,6 +20,11 @@ from doctune.training.data import BucketSampler, EncodedPairs, collate, cost
 class TranslationTrainer(Trainer):
     """`batch_tokens` padded tokens a batch; everything else is the Trainer's own."""
 
+    model: Any  # transformers declares unions of all that a Trainer may be given
+    processing_class: Any
+    train_dataset: Any
+    eval_dataset: Any
+
     def __init__(self, *args: Any, batch_tokens: int, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.batch_tokens = batch_tokens
