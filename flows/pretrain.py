@@ -13,12 +13,10 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-
 import typer
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from doctune.files import write_jsonl, write_text
 from doctune.locks import hold
@@ -35,6 +33,7 @@ from doctune.pretraining import (
     train_tokenizer,
 )
 from doctune.training.params import LoraParams, TrainParams
+from flows.server import connect
 
 SHAPE = BaseShape(
     vocabulary=8000, width=256, heads=4, feed_forward=1024, encoder_layers=4, decoder_layers=2, positions=512
@@ -145,7 +144,8 @@ def main(
     steps: int = 6000,
     learning_rate: float = 2e-3,
 ) -> None:
-    with hold(work / "lock", f"to pretrain in {work}"):
+    address = connect()
+    with hold(work / "lock", f"to pretrain in {work}"), temporary_settings(updates={PREFECT_API_URL: address}):
         pretrain(corpus, out, work, steps, learning_rate)
 
 

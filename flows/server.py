@@ -99,7 +99,7 @@ def connect(root: Path | None = None, meanwhile: Callable[[], object] = lambda: 
         os.environ["PREFECT_API_URL"] = url
     else:
         stack = ExitStack()
-        url = os.environ["PREFECT_API_URL"] = stack.enter_context(_server(root, _free_port(), False, meanwhile))
+        url = os.environ["PREFECT_API_URL"] = stack.enter_context(_server(root, free_port(), False, meanwhile))
         atexit.register(stack.close)
     return url
 
@@ -116,7 +116,7 @@ def running_server(root: Path | None = None, port: int | None = None) -> Iterato
         yield url
         return
     note = root / STATE / "prefect-server.json"
-    with _server(root, port or _free_port(DEFAULT_PORT), ui=True) as url:
+    with _server(root, port or free_port(DEFAULT_PORT), ui=True) as url:
         write_json(note, {"url": url, "pid": os.getpid()})
         try:
             yield url
@@ -174,12 +174,12 @@ def _answering(url: str) -> str:
         ) from None
 
 
-def _free_port(wanted: int = 0) -> int:
+def free_port(wanted: int = 0) -> int:
     """`wanted` when nobody listens there, else one that the system gives."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
-            return _free_port()
+            return free_port()
         return int(probe.getsockname()[1])

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from doctune.errors import DoctuneError
-from flows.server import _free_port, running_server
+from flows.child import end, start
+from flows.server import free_port, running_server
 
 STARTUP_SECONDS = 90
 
@@ -37,40 +38,25 @@ def mlflow_server(root: Path, port: int) -> Iterator[str]:
     if store.uri.startswith("http"):
         yield store.uri
         return
-    port = port if port and _free(port) else _free_port()
+    port = port if port and _free(port) else free_port()
     log = root / ".doctune" / "mlflow-server.log"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    # MLflow would start a dozen processes for jobs (evaluations of language models) that nobody asks for here.
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": store.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log.parent.mkdir(exist_ok=True)
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "mlflow",
-                "server",
-                "--backend-store-uri",
-                store.uri,
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-                "--workers",
-                "1",
-            ],
-            cwd=root,
-            env=os.environ | {"MLFLOW_TRACKING_URI": store.uri},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
+        process = start(command, cwd=root, env=environ, out=out, grace=10)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(process, url, log)
         yield url
     finally:
-        process.terminate()
-        process.wait()
+        end(process)
 
 
 def _free(port: int) -> bool:
-    return _free_port(port) == port
+    return free_port(port) == port
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

@@ -133,17 +133,18 @@ def test_export_writes_the_same_bytes_again(marian: Made, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_shipped_folder_translates_in_a_fresh_process_without_network(made: Made, tmp_path: Path) -> None:
-    moved = shutil.copytree(made.int8, tmp_path / "elsewhere")
+def test_shipped_folders_translate_in_a_fresh_process_without_network(marian: Made, qwen: Made, tmp_path: Path) -> None:
+    moved = [shutil.copytree(made.int8, tmp_path / name) for name, made in (("marian", marian), ("qwen", qwen))]
     code = (
         "import socket, sys\n"
         "def refuse(*_): raise AssertionError('asked for the network')\n"
         "socket.socket.connect = refuse\n"
         "from pathlib import Path; from doctune.onnx import load; import json\n"
-        "print(json.dumps(load(Path(sys.argv[1])).translate(json.loads(sys.argv[2]))))"
+        "texts = json.loads(sys.argv[1])\n"
+        "print(json.dumps([load(Path(folder)).translate(texts) for folder in sys.argv[2:]]))"
     )
-    done = run(code, moved, json.dumps(SOURCES), HF_HUB_OFFLINE="1")
-    assert json.loads(done.stdout) == load(made.int8).translate(SOURCES)
+    done = run(code, json.dumps(SOURCES), *moved, HF_HUB_OFFLINE="1")
+    assert json.loads(done.stdout) == [load(made.int8).translate(SOURCES) for made in (marian, qwen)]
     assert done.stderr == "", "warnings would reach whoever serves the model"
 
 

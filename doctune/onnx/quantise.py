@@ -72,9 +72,33 @@ def weight_bytes(model: Any) -> int:
 
 
 def _merge_decoders(folder: Path) -> None:
+    import onnx
     from optimum.onnx import merge_decoders
 
-    parts = folder / DECODER, folder / WITH_PAST
-    merge_decoders(*parts, save_path=folder / MERGED, strict=False)  # the second has no cross-attention keys to give
-    for file in [file for part in parts for file in folder.glob(f"{part.name}*")]:
+    models = [onnx.load(folder / name) for name in (DECODER, WITH_PAST)]
+    for model in models:
+        _name_by_content(model.graph)
+    # Not strict: the second decoder has no cross-attention keys to give.
+    merge_decoders(*models, save_path=folder / MERGED, strict=False)
+    for file in [file for name in (DECODER, WITH_PAST) for file in folder.glob(f"{name}*")]:
         file.unlink()
+
+
+def _name_by_content(graph: Any) -> None:
+    """Give equal tensors equal names. The merge picks the name of a shared one out of a set: its bytes would vary by run."""
+    import hashlib
+
+    from onnx import numpy_helper
+
+    names, kept = {}, set()
+    for tensor in list(graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        digest = hashlib.sha256(f"{tensor.data_type} {values.shape}".encode() + values.tobytes()).hexdigest()
+        names[tensor.name] = name = f"weight_{digest[:24]}"
+        if name in kept:
+            graph.initializer.remove(tensor)
+        kept.add(name)
+        tensor.name = name
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = names.get(name, name)
