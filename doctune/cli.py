@@ -30,8 +30,10 @@ def run(
     ] = False,
 ) -> None:
     """Run the pipeline as a Prefect flow: crawl, align, split, train, translate, evaluate, register, export."""
+    from doctune.params import effective
     from flows.run import run_pipeline
 
+    effective(preset, overrides or [])  # every mistake at once, before anything is started
     print(run_pipeline(preset, overrides or [], refresh).text, end="")
 
 

@@ -48,17 +48,21 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
     return validate(Params, read_yaml(path), f"{path}:")
 
 
-def configure(preset: str | None, overrides: list[str], path: Path = PARAMS_FILE) -> Params:
-    """Write the effective configuration into params.yaml and return it; without preset and overrides only read it."""
+def effective(preset: str | None, overrides: list[str], path: Path = PARAMS_FILE) -> Params:
+    """The configuration of a run: a preset, or params.yaml as it stands, with overrides laid over it. Writes nothing."""
     if preset is None and not overrides:
         return read_params(path)
     values = load_preset(preset) if preset is not None else read_yaml(path)
     for override in overrides:
         _set(values, override)
-    params = validate(
-        Params, values, f"the configuration ({preset or path.name}{', ' if overrides else ''}{', '.join(overrides)}):"
-    )
-    write_params(params, path)
+    return validate(Params, values, f"the configuration ({', '.join([preset or path.name, *overrides])}):")
+
+
+def configure(preset: str | None, overrides: list[str], path: Path = PARAMS_FILE) -> Params:
+    """Write the effective configuration into params.yaml and return it; without preset and overrides only read it."""
+    params = effective(preset, overrides, path)
+    if preset is not None or overrides:
+        write_params(params, path)
     return params
 
 

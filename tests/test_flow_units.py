@@ -263,6 +263,8 @@ def test_locks_of_the_dead_are_dropped(toy: Path) -> None:
     path = toy / ".dvc" / "tmp" / "rwlock"
     living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "repro", "train"])
     try:
+        while not Path(f"/proc/{living.pid}/cmdline").read_bytes():  # its program is still being put in place
+            time.sleep(0.01)
         alive = {"pid": living.pid, "cmd": "dvc repro train"}
         path.write_text(json.dumps({"write": {"/a": DEAD, "/b": alive}, "read": {"/c": [DEAD, REUSED], "/d": [alive]}}))
         assert drop_dead_locks(toy) == 3

@@ -15,7 +15,7 @@ import pytest
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, read_json, write_json, write_jsonl
 from doctune.models import load_model, merged, save_model
-from doctune.onnx import ExportParams, export_onnx, load, quantise
+from doctune.onnx import ExportParams, export_onnx, int8, load, quantise
 from doctune.onnx.embeddings import shrink_embeddings
 from doctune.onnx.parity import Parity, check, choose, compare
 from doctune.onnx.runtime import DECODER, ENCODER, MERGED, open_graphs
@@ -130,6 +130,20 @@ def test_export_writes_the_same_bytes_again(marian: Made, tmp_path: Path) -> Non
     )
     run(code, marian.base, tmp_path, PYTHONHASHSEED="7")
     assert hash_path(tmp_path / "int8") == hash_path(marian.int8)
+
+
+@pytest.mark.slow
+def test_weights_beyond_protobufs_limit_lie_beside_the_graph(
+    qwen: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8, "PROTOBUF_LIMIT", 20_000)
+    quantise(qwen.fp32, tmp_path / "int8", DECODING)
+    beside = tmp_path / "int8/model.onnx.data"
+    assert sorted(f.name for f in (tmp_path / "int8").glob("*.onnx*")) == ["model.onnx", beside.name]
+    assert load(tmp_path / "int8").translate(SOURCES) == load(qwen.int8).translate(SOURCES)
+    beside.write_bytes(beside.read_bytes()[:-1])
+    with pytest.raises(DoctuneError, match=r"model.onnx.data is missing or not the file that was exported"):
+        load(tmp_path / "int8")
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ load(onnx).translate(["Pods are the smallest unit."])  # ["Pod 是最小的单�
 """
 
 from doctune.onnx.export import export_onnx
+from doctune.onnx.int8 import quantise
 from doctune.onnx.params import ExportParams
-from doctune.onnx.quantise import quantise
 from doctune.onnx.runtime import load
 
 __all__ = ["ExportParams", "export_onnx", "load", "quantise"]
