@@ -161,7 +161,7 @@ def reconcile_mlflow(root: Path, dag: Dag, name: str) -> "Settled":
     from flows.reconcile import reconcile_mlflow as reconcile
 
     commands = dag.commands()
-    return reconcile(root, commands["register"], commands["export"] if name == "export" else None)
+    return reconcile(root, commands["register"], commands["export"], exported=name == "export")
 
 
 @task(

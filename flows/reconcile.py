@@ -1,6 +1,6 @@
 """After register or export, run or not: does MLflow have what the files stand for?
 
-    reconcile_mlflow(Path.cwd(), register.cmd, export.cmd)    # Settled(("version 4 registered",), "4 (challenger)")
+    reconcile_mlflow(Path.cwd(), register.cmd, export.cmd, exported=True)    # Settled(("version 4 registered",), "4 (challenger)")
 
 Importing MLflow takes longer than a whole run in which nothing is to be done. So once everything was found in order,
 the state of a local store (its database and artifacts, by size and time) is noted in `.doctune/mlflow-settled.json`;
@@ -30,15 +30,15 @@ class Settled:
     version: str
 
 
-def reconcile_mlflow(root: Path, register: str, export: str | None) -> Settled:
+def reconcile_mlflow(root: Path, register: str, export: str, exported: bool) -> Settled:
     """Repair what MLflow lacks of the registered and exported model: a cache hit skips what a stage does beside its outputs.
 
-    `register` and `export` are the stages' commands in dvc.yaml, which name all files; `export` is None when that stage
-    is not up to date yet. Raises DoctuneError when MLflow does not answer.
+    `register` and `export` are the stages' commands in dvc.yaml, which name all files; `exported` says that the second
+    is up to date too. Raises DoctuneError when MLflow does not answer.
     """
     options = _options(register)
-    exported = _options(export) if export else {}
-    reports = [root / name for name in (options["metrics"], options["out"], exported.get("report")) if name]
+    shipped = _options(export)
+    reports = [root / name for name in (options["metrics"], options["out"], shipped["report"])]
     before, noted = _state(root, reports), _noted(root)
     if before is not None and before == noted.get("state"):
         return Settled((), str(noted.get("version")))
@@ -56,13 +56,13 @@ def reconcile_mlflow(root: Path, register: str, export: str | None) -> Settled:
         train_report=Path(options["train-report"]),
         dvc_lock=Path("dvc.lock"),
         register_report=Path(options["out"]),
-        onnx=Path(exported["onnx"]) if exported else None,
-        export_report=Path(exported["report"]) if exported else None,
+        onnx=Path(shipped["onnx"]) if exported else None,
+        export_report=Path(shipped["report"]) if exported else None,
     )
     store, params = registry.connect(root), load_section(registry.RegisterParams, "register")
     repaired = registry.reconcile(store, params, files)
     version = _version(registry.list_versions(store, params.name), read_json(root / options["out"])["model_hash"])
-    if (after := _state(root, reports)) is not None:
+    if exported and (after := _state(root, reports)) is not None:
         write_json(root / SETTLED, {"state": after, "version": version})
     return Settled(tuple(repaired), version)
 

@@ -102,7 +102,9 @@ def test_an_empty_corpus(project):
 
 
 def test_a_test_set_that_would_be_empty(project):
-    through_dvc(project, "split", {"crawl": {"tree": site(project, SITE)}, "split": {"seed": 0}}, "test 0 rows of 0 pages")
+    through_dvc(
+        project, "split", {"crawl": {"tree": site(project, SITE)}, "split": {"seed": 0}}, "test 0 rows of 0 pages"
+    )
 
 
 def test_all_mistakes_of_params_at_once(project):

@@ -55,7 +55,9 @@ def versions(project: Project) -> list[dict]:
 
 
 def runs(project: Project) -> int:
-    code = "from doctune.registry.store import connect; s = connect(); print(len(s.client.search_runs([s.experiment])))"
+    code = (
+        "from doctune.registry.store import connect; s = connect(); print(len(s.client.search_runs([s.experiment_id])))"
+    )
     done = project.run("python", "-c", code)
     assert done.returncode == 0, done.stdout
     return int(done.stdout.splitlines()[-1])
@@ -172,7 +174,7 @@ def test_mlflow_s_losses_are_repaired(project):
 
 @pytest.mark.parametrize("victim", ["stage", "flow"])
 def test_a_killed_run_leaves_nothing_running_and_resumes(project, victim):
-    project.set({"train": {"seed": 100 if victim == "stage" else 101, "epochs": 2.0}})
+    project.set({"train": {"seed": 100 if victim == "stage" else 101, "epochs": 1.0}})
     before = len(versions(project))
     for old in project.root.glob(".doctune/checkpoints/*"):
         subprocess.run(["rm", "-rf", str(old)], check=True)
@@ -191,7 +193,7 @@ def test_a_killed_run_leaves_nothing_running_and_resumes(project, victim):
 
 
 def test_two_runs_at_once_do_not_meet(project):
-    project.set({"train": {"seed": 7}})
+    project.set({"evaluate": {"seed": 7}})
     first = project.start("doctune", "run")
     wait_for(lambda: processes_of(project))
     second = project.run("doctune", "run")
