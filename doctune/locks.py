@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.1
 
 
 @contextmanager
-def hold(path: Path, wanted: str, wait: float = 0.0) -> Iterator[None]:
+def hold(path: Path, wanted: str, wait: float = 0.0, say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold an exclusive lock on `path` (made when missing, never removed: removing a lock file breaks the lock).
 
     `wanted` says in words what was wanted, for the message of the one that is refused. Waits up to `wait` seconds, then
@@ -35,6 +35,7 @@ def hold(path: Path, wanted: str, wait: float = 0.0) -> Iterator[None]:
         ) from None
     with file:
         deadline = time.monotonic() + wait
+        told = say is None
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,6 +43,9 @@ def hold(path: Path, wanted: str, wait: float = 0.0) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise DoctuneError(_refusal(path, wanted)) from None
+                if not told and say is not None:
+                    say(f"waiting {wanted}: {path} is held")
+                    told = True
                 time.sleep(_POLL_SECONDS)
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "since": datetime.now().astimezone().isoformat(timespec="seconds")}))

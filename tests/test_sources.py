@@ -549,7 +549,7 @@ def test_a_second_crawl_waits_for_the_first(far: Path, capsys: pytest.CaptureFix
         assert not second.done()
         held.release()
         assert sorted(second.result(timeout=20).raw) == SITE_PAGES
-    assert "waiting for another crawl" in capsys.readouterr().err
+    assert "waiting to crawl" in capsys.readouterr().err
 
 
 # ---- the network

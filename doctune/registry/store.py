@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from doctune.errors import DoctuneError
+from doctune.locks import hold
 from doctune.registry.database import database_file, follow_move, migrate
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold this store's lock. Processes of one machine only: MLflow itself has no compare-and-swap."""
-        with _lock(self.guard):
+        with hold(self.guard, "to write to MLflow", wait=LOCK_SECONDS):
             yield
 
     @contextmanager
@@ -82,7 +83,8 @@ def connect(root: Path = Path()) -> Store:
     else:
         artifacts = database.parent / "artifacts"
         guard = database.with_name(f"{database.name}.lock")
-        with _lock(database.with_name(f"{database.name}.open.lock")):  # two that create it at once die in its migration
+        # Two that create it at once die in its migration.
+        with hold(database.with_name(f"{database.name}.open.lock"), f"to open {database}", wait=LOCK_SECONDS):
             if database == root / "mlruns" / "mlflow.db" and database.exists():  # ours, whoever named it
                 follow_move(database, EXPERIMENT, artifacts)
                 migrate(uri, database)
@@ -167,18 +169,6 @@ def _shown(uri: str) -> str:
     """The address without user and password."""
     parts = urlsplit(uri)
     return uri.replace(f"{parts.netloc}", parts.netloc.rpartition("@")[2], 1) if "@" in parts.netloc else uri
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path, timeout=LOCK_SECONDS):
-            yield
-    except Timeout:
-        raise DoctuneError(f"another process has held {path} for {LOCK_SECONDS} s; wait for it and try again") from None
 
 
 @contextmanager

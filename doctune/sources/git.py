@@ -18,6 +18,7 @@ from pathlib import Path
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_text
+from doctune.locks import hold
 from doctune.retry import patiently
 from doctune.sources.pages import MAX_PAGE_BYTES, Found, why_not
 from doctune.sources.params import address
@@ -74,30 +75,9 @@ def say(text: str) -> None:
 @contextmanager
 def _only_user(where: str) -> Iterator[Path]:
     """Yield the memo's absolute path while no other process uses it (the lock ends with its process)."""
-    from filelock import FileLock, Timeout
-
     memo = MEMOS.resolve() / hash_text(where)[:16]
-    try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DoctuneError(
-            f"could not make {memo.parent}: {error.strerror}; free some space or fix its permissions"
-        ) from error
-    lock = FileLock(memo.with_name(memo.name + ".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"waiting for another crawl of {where}")
-        try:
-            lock.acquire(timeout=2 * FETCH_SECONDS)
-        except Timeout:
-            raise DoctuneError(
-                f"another crawl of {where} still runs after {2 * FETCH_SECONDS} s; wait for it, or end it"
-            ) from None
-    try:
+    with hold(memo.with_name(memo.name + ".lock"), f"to crawl {where}", wait=2 * FETCH_SECONDS, say=say):
         yield memo
-    finally:
-        lock.release()
 
 
 def _read(memo: Path, where: str, commit: str, ref: str, dirs: dict[str, str]) -> Found:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from doctune.errors import DoctuneError
 from doctune.files import whole_file
+from doctune.locks import hold
 from doctune.retry import patiently
 from doctune.section import Section, read_yaml, validate
 from doctune.sources.params import COMMIT, CrawlParams, address
@@ -64,7 +65,6 @@ def update(params: CrawlParams, path: Path) -> tuple[Entry | None, Entry]:
     different names at once both succeed. Raises DoctuneError when the repository or the ref does not exist or cannot be
     reached.
     """
-    from filelock import FileLock, Timeout
     from ruamel.yaml import YAML
 
     new: Entry
@@ -73,26 +73,16 @@ def update(params: CrawlParams, path: Path) -> tuple[Entry | None, Entry]:
     else:
         new = GitEntry(url=params.url, ref=params.ref, commit=resolve(params.url, params.ref))
     guard = path.resolve().parent / ".doctune" / f"{path.name}.lock"
-    try:
-        guard.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(guard, timeout=LOCK_SECONDS):
-            before = _entries(path) if path.exists() else {}
-            old = _parse(before.get(params.name))
-            if old != new:
-                yaml = YAML()  # round trip: keeps comments and order of the other entries
-                document: Any = yaml.load(path.read_text(encoding="utf-8")) if before else None
-                document = {} if document is None else document
-                document[params.name] = new.model_dump()
-                with whole_file(path) as tmp, tmp.open("w", encoding="utf-8") as file:
-                    yaml.dump(document, file)
-    except Timeout:
-        raise DoctuneError(
-            f"another process has held {guard} for {LOCK_SECONDS} s; wait for it and try again"
-        ) from None
-    except OSError as error:
-        raise DoctuneError(
-            f"could not lock {path}: {error.strerror}; free some space or fix its permissions"
-        ) from error
+    with hold(guard, f"to update {path}", wait=LOCK_SECONDS):
+        before = _entries(path) if path.exists() else {}
+        old = _parse(before.get(params.name))
+        if old != new:
+            yaml = YAML()  # round trip: keeps comments and order of the other entries
+            document: Any = yaml.load(path.read_text(encoding="utf-8")) if before else None
+            document = {} if document is None else document
+            document[params.name] = new.model_dump()
+            with whole_file(path) as tmp, tmp.open("w", encoding="utf-8") as file:
+                yaml.dump(document, file)
     return old, new
 
 
