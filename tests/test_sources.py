@@ -17,6 +17,7 @@ import pytest
 
 import doctune.retry
 from doctune.errors import DoctuneError
+from doctune.locks import hold
 from doctune.files import read_json
 from doctune.retry import Transient, patiently
 from doctune.section import validate
@@ -537,17 +538,13 @@ def alive(pid: int) -> bool:
 
 
 def test_a_second_crawl_waits_for_the_first(far: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from filelock import FileLock
-
     crawl()
     head = git(far, "rev-parse", "HEAD")
-    held = FileLock(memo().with_name(memo().name + ".lock"))
-    held.acquire()
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(read_git, "far", head, "main", DIRS)
-        time.sleep(0.3)
-        assert not second.done()
-        held.release()
+        with hold(memo().with_name(memo().name + ".lock"), "to be first"):
+            second = pool.submit(read_git, "far", head, "main", DIRS)
+            time.sleep(0.3)
+            assert not second.done()
         assert sorted(second.result(timeout=20).raw) == SITE_PAGES
     assert "waiting to crawl" in capsys.readouterr().err
 
