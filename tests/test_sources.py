@@ -17,8 +17,8 @@ import pytest
 
 import doctune.retry
 from doctune.errors import DoctuneError
-from doctune.locks import hold
 from doctune.files import read_json
+from doctune.locks import hold
 from doctune.retry import Transient, patiently
 from doctune.section import validate
 from doctune.sources import CrawlParams, Page, load_pages, locked, read_pages, resolve, update, write_pages
