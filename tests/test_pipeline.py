@@ -6,9 +6,11 @@ The tests share one copy and run in order: each begins where the one before ende
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,17 @@ def project(tmp_path_factory) -> Project:
     if not (ROOT / "base" / "model.safetensors").exists():
         pytest.fail("base/ has no weights: this checkout is not whole")
     return Project.copy(tmp_path_factory.mktemp("site") / "project")
+
+
+@pytest.fixture(scope="module")
+def served(project: Project) -> Iterator[Project]:
+    """The same copy with its Prefect server running, as under a schedule: a flow starts in two seconds instead of ten."""
+    code = "import time; from flows.server import running_server\nwith running_server(): print('up', flush=True); time.sleep(3600)"
+    server = project.start("python", "-c", code)
+    assert any(line == "up\n" for line in server.stdout), "the Prefect server did not come up"
+    yield project
+    server.terminate()
+    server.communicate(timeout=60)
 
 
 def states(done: subprocess.CompletedProcess) -> dict[str, str]:
@@ -109,109 +122,114 @@ def test_a_run_makes_everything(project):
     assert version["tags"]["dvc_model"] in json.dumps(lock["train"]["outs"])
 
 
-def test_dvc_has_nothing_to_do_after_it(project):
-    assert "Data and pipelines are up to date" in project.run("dvc", "repro").stdout
-    assert "Data and pipelines are up to date" in project.run("dvc", "status").stdout
+def test_dvc_has_nothing_to_do_after_it(served):
+    assert "Data and pipelines are up to date" in served.run("dvc", "repro").stdout
+    assert "Data and pipelines are up to date" in served.run("dvc", "status").stdout
 
 
-def test_the_next_run_is_all_cached(project):
-    assert states(project.run("doctune", "run")) == dict.fromkeys(STAGES, "Cached")
-    assert len(versions(project)) == 1 and runs(project) == 1
+def test_the_next_run_is_all_cached(served):
+    assert states(served.run("doctune", "run")) == dict.fromkeys(STAGES, "Cached")
+    assert len(versions(served)) == 1 and runs(served) == 1
 
 
-def test_the_registered_model_translates_in_a_fresh_process(project):
+def test_the_registered_model_translates_in_a_fresh_process(served):
     code = 'import mlflow; print(mlflow.pyfunc.load_model("models:/doctune@challenger").predict(["Run `kubectl get pods` now."]))'
-    done = project.run("python", "-c", code, MLFLOW_TRACKING_URI=f"sqlite:///{project.root}/mlruns/mlflow.db")
+    done = served.run("python", "-c", code, MLFLOW_TRACKING_URI=f"sqlite:///{served.root}/mlruns/mlflow.db")
     assert done.returncode == 0 and "`kubectl get pods`" in done.stdout.splitlines()[-1], done.stdout[-2000:]
-    shipped = project.run("doctune", "translate", "Run `kubectl get pods` now.")
+    shipped = served.run("doctune", "translate", "Run `kubectl get pods` now.")
     assert shipped.returncode == 0 and "`kubectl get pods`" in shipped.stdout.splitlines()[-1], shipped.stdout[-2000:]
 
 
-def test_removed_outputs_come_back_from_the_cache(project):
-    (project.root / "data/pairs.jsonl").unlink()
-    (project.root / "reports/metrics.json").unlink()
-    after = states(project.run("doctune", "run"))
+def test_removed_outputs_come_back_from_the_cache(served):
+    (served.root / "data/pairs.jsonl").unlink()
+    (served.root / "reports/metrics.json").unlink()
+    after = states(served.run("doctune", "run"))
     assert after == dict.fromkeys(STAGES, "Cached") | {"align": "Restored", "evaluate": "Restored"}
-    assert (project.root / "data/pairs.jsonl").exists()
+    assert (served.root / "data/pairs.jsonl").exists()
 
 
-def test_a_knob_of_train_reruns_train_and_what_follows(project):
-    project.commit("a first model")
-    after = states(project.run("doctune", "run", "--set", "train.learning_rate=0.0001"))
+def test_a_knob_of_train_reruns_train_and_what_follows(served):
+    served.commit("a first model")
+    after = states(served.run("doctune", "run", "--set", "train.learning_rate=0.0001"))
     assert {stage for stage, state in after.items() if state == "Completed"} == AFTER_TRAIN
-    assert [v["number"] for v in versions(project)] == ["2", "1"] and runs(project) == 2
-    assert versions(project)[0]["aliases"] == ["challenger"], "a second model does not become champion by itself"
-    diff = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
+    assert [v["number"] for v in versions(served)] == ["2", "1"] and runs(served) == 2
+    assert versions(served)[0]["aliases"] == ["challenger"], "a second model does not become champion by itself"
+    diff = json.loads(served.run("dvc", "metrics", "diff", "--json").stdout)
     assert "reports/metrics.json" in diff
 
 
-def test_the_old_knob_restores_without_training(project):
-    project.git("checkout", "--quiet", "params.yaml")
+def test_the_old_knob_restores_without_training(served):
+    served.git("checkout", "--quiet", "params.yaml")
     began = time.monotonic()
-    after = states(project.run("doctune", "run"))
+    after = states(served.run("doctune", "run"))
     assert {stage for stage, state in after.items() if state == "Restored"} == AFTER_TRAIN, after
-    assert len(versions(project)) == 2 and runs(project) == 2
-    assert versions(project)[1]["aliases"] == ["challenger", "champion"], (
+    assert len(versions(served)) == 2 and runs(served) == 2
+    assert versions(served)[1]["aliases"] == ["challenger", "champion"], (
         f"the challenger is what the files hold ({time.monotonic() - began:.0f} s)"
     )
 
 
-def test_alignment_code_reruns_align_only_where_its_result_is_the_same(project):
-    module = project.root / "doctune/cleaning.py"
+def test_alignment_code_reruns_align_only_where_its_result_is_the_same(served):
+    module = served.root / "doctune/cleaning.py"
     module.write_text(module.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-    done = project.run("dvc", "repro")
+    done = served.run("dvc", "repro")
     assert "Running stage 'align'" in done.stdout and "Running stage 'train'" not in done.stdout, done.stdout[-2000:]
-    project.git("checkout", "--quiet", "doctune/cleaning.py")
+    served.git("checkout", "--quiet", "doctune/cleaning.py")
 
 
-def test_mlflow_s_losses_are_repaired(project):
-    for file in (project.root / "mlruns").glob("mlflow.db*"):
+def test_mlflow_s_losses_are_repaired(served):
+    for file in (served.root / "mlruns").glob("mlflow.db*"):
         file.unlink()
-    assert states(project.run("doctune", "run"))["register"] in ("Cached", "Restored")
-    [version] = versions(project)
-    assert version["aliases"] == ["challenger", "champion"] and version["tags"]["shipped_model"] and runs(project) == 1
+    assert states(served.run("doctune", "run"))["register"] in ("Cached", "Restored")
+    [version] = versions(served)
+    assert version["aliases"] == ["challenger", "champion"] and version["tags"]["shipped_model"] and runs(served) == 1
 
 
-@pytest.mark.parametrize("victim", ["stage", "flow"])
-def test_a_killed_run_leaves_nothing_running_and_resumes(project, victim):
-    project.set({"train": {"seed": 100 if victim == "stage" else 101, "epochs": 1.0}})
-    before = len(versions(project))
-    for old in project.root.glob(".doctune/checkpoints/*"):
-        subprocess.run(["rm", "-rf", str(old)], check=True)
-    running = project.start("doctune", "run")
-    stage = wait_for(lambda: training_process(project))
-    os.kill(stage if victim == "stage" else running.pid, signal.SIGKILL)
+def test_killed_runs_leave_nothing_running_and_resume(served):
+    served.set({"train": {"seed": 100, "epochs": 1.0}})
+    before = len(versions(served))
+    for old in served.root.glob(".doctune/checkpoints/*"):
+        shutil.rmtree(old)
+
+    running = served.start("doctune", "run")
+    os.kill(wait_for(lambda: training_process(served)), signal.SIGKILL)
     output, _ = running.communicate(timeout=120)
     assert running.returncode != 0
-    if victim == "stage":
-        assert "SIGKILL" in output and "train" in output.splitlines()[-1], output[-1500:]
-    wait_for(lambda: not processes_of(project), 20)
-    after = project.run("doctune", "run")
+    assert "SIGKILL" in output.splitlines()[-1] and "train" in output.splitlines()[-1], output[-1500:]
+    wait_for(lambda: not processes_of(served), 20)
+
+    running = served.start("doctune", "run")
+    wait_for(lambda: training_process(served))
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate(timeout=120)
+    wait_for(lambda: not processes_of(served), 20)
+
+    after = served.run("doctune", "run")
     assert states(after)["train"] == "Completed" and "resumed at step" in after.stdout, after.stdout[-3000:]
-    assert len(versions(project)) == before + 1
-    assert "Data and pipelines are up to date" in project.run("dvc", "status").stdout
+    assert len(versions(served)) == before + 1
+    assert "Data and pipelines are up to date" in served.run("dvc", "status").stdout
 
 
-def test_two_runs_at_once_do_not_meet(project):
-    project.set({"evaluate": {"seed": 7}})
-    first = project.start("doctune", "run")
-    wait_for(lambda: processes_of(project))
-    second = project.run("doctune", "run")
+def test_two_runs_at_once_do_not_meet(served):
+    served.set({"evaluate": {"seed": 7}})
+    first = served.start("doctune", "run")
+    wait_for(lambda: processes_of(served))
+    second = served.run("doctune", "run")
     assert (
         second.returncode != 0
         and "wanted to start a flow run on this checkout, but process" in second.stdout.splitlines()[-1]
     )
     output, _ = first.communicate(timeout=300)
     assert first.returncode == 0, output[-3000:]
-    assert "Data and pipelines are up to date" in project.run("dvc", "status").stdout
+    assert "Data and pipelines are up to date" in served.run("dvc", "status").stdout
 
 
-def test_others_pull_what_was_pushed_and_old_revisions_come_back(project, tmp_path):
-    project.run("dvc", "remote", "add", "--default", "--local", "store", str(tmp_path / "store"))
-    project.commit("a second model")
-    new = (project.root / "models/tuned/model.safetensors").read_bytes()
-    assert project.run("dvc", "push", "--all-commits").returncode == 0
-    project.git("clone", "--quiet", str(project.root), str(tmp_path / "elsewhere"))
+def test_others_pull_what_was_pushed_and_old_revisions_come_back(served, tmp_path):
+    served.run("dvc", "remote", "add", "--default", "--local", "store", str(tmp_path / "store"))
+    served.commit("a second model")
+    new = (served.root / "models/tuned/model.safetensors").read_bytes()
+    assert served.run("dvc", "push", "--all-commits").returncode == 0
+    served.git("clone", "--quiet", str(served.root), str(tmp_path / "elsewhere"))
     elsewhere = Project(tmp_path / "elsewhere")
     elsewhere.run("dvc", "remote", "add", "--default", "--local", "store", str(tmp_path / "store"))
     pulled = elsewhere.run("dvc", "pull")
@@ -225,10 +243,10 @@ def test_others_pull_what_was_pushed_and_old_revisions_come_back(project, tmp_pa
     assert "Data and pipelines are up to date" in elsewhere.run("dvc", "status").stdout
 
 
-def test_plots_and_graph_are_there_to_look_at(project):
-    assert project.run("dvc", "dag").returncode == 0
-    shown = project.run("dvc", "plots", "show", "--out", "plots-out")
-    assert shown.returncode == 0 and "Quality against novelty" in (project.root / "plots-out/index.html").read_text(
+def test_plots_and_graph_are_there_to_look_at(served):
+    assert served.run("dvc", "dag").returncode == 0
+    shown = served.run("dvc", "plots", "show", "--out", "plots-out")
+    assert shown.returncode == 0 and "Quality against novelty" in (served.root / "plots-out/index.html").read_text(
         encoding="utf-8"
     )
-    assert "tuned.bleu" in project.run("dvc", "metrics", "show").stdout
+    assert "tuned.bleu" in served.run("dvc", "metrics", "show").stdout
