@@ -5,6 +5,7 @@ flatten("Pod 会被调度到\\n某个节点，\\n并在 `kubelet` 的\\n照看�
 """
 
 import re
+import sys
 import unicodedata
 from functools import lru_cache
 from typing import Literal
@@ -27,6 +28,7 @@ _SHORTCODE_TERM = re.compile(r"\bterm_id\s*=\s*[\"“]([^\"”]*)[\"”]")
 _TAG = re.compile(r"</?[A-Za-z](?:\{\{<.*?>\}\}|[^<>])*>")
 _LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\](?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\[\]]*\])")
 _NOT_SHOWN = re.compile(r"[\W_]+")
+_WORD = re.compile(rf"(?![\W_])[{IDEOGRAPH}]|[^\W_{IDEOGRAPH}]+")
 
 
 def has_cjk(text: str) -> bool:
@@ -105,5 +107,21 @@ def match_key(text: str) -> str:
 
     A text of marks only keeps them, so that the key is never empty for a text that is not.
     """
-    plain = unicodedata.normalize("NFKC", visible(text)).casefold()
-    return _NOT_SHOWN.sub("", plain) or "".join(text.split())
+    return letters(visible(text)) or "".join(text.split())
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of `match_key(text)`, a Chinese character being one of its own; joined they are the key.
+
+    words("Use **`kubectl`** to\nlist [Pods](/a/)") == ("use", "kubectl", "to", "list", "pods")
+    """
+    return tuple(map(sys.intern, _WORD.findall(_plain(visible(text))))) or ("".join(text.split()),)
+
+
+def letters(text: str) -> str:
+    """Letters and digits alone, whatever their case and width, those of markup among them: "[Pods](/a/)" is "podsa"."""
+    return _NOT_SHOWN.sub("", _plain(text))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
