@@ -47,13 +47,12 @@ def translate(
 ) -> None:
     """Translate English into Chinese with the registered model, as it ships (ONNX, int8)."""
     from doctune.pyfunc import load_engine
-    from doctune.registry.api import RegisterParams, connect, fetch, shipped_uri
-    from doctune.registry.packages import WEIGHTS
+    from doctune.registry.api import RegisterParams, connect, fetch, shipped_uri, weights_in
     from doctune.section import load_section
 
     store = connect()
     registered = name or load_section(RegisterParams, "register").name
-    engine = load_engine(fetch(store, shipped_uri(store, registered, model)) / "data" / WEIGHTS)
+    engine = load_engine(weights_in(fetch(store, shipped_uri(store, registered, model))))
     for answer in engine.translate(texts or [line.rstrip("\n") for line in sys.stdin]):
         print(answer)
 
@@ -123,11 +122,17 @@ def ui(
 @app.command()
 def schedule(
     cron: Annotated[str | None, typer.Option(help="Another time than prefect.yaml's, as cron.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Of every scheduled run; without one, params.yaml as committed.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")] = None,
 ) -> None:
     """Deploy the nightly run and work on it: work pool, deployment and a worker in the foreground, on the local server."""
+    from doctune.params import effective
     from flows.schedule import schedule as start
 
-    start(cron)
+    effective(preset, overrides or [])
+    start(cron, preset, overrides)
 
 
 def main() -> None:

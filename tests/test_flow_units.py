@@ -247,6 +247,27 @@ run_stage(Path({str(toy)!r}), "first", checkout=False, log=log, stop=Stop(), flo
     assert run(toy, "first") == "Completed"
 
 
+@pytest.mark.parametrize("shell", [shell for shell in ("/bin/sh", "/bin/bash") if Path(shell).exists()])
+def test_nothing_outlives_a_killed_repro_where_commands_replace_their_shell(toy: Path, shell: str) -> None:
+    (toy / "source.txt").write_text("slow")
+    declared = toy / "dvc.yaml"
+    declared.write_text(declared.read_text().replace("cmd: python", "cmd: exec python"))
+    repro = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=toy,
+        env={**os.environ, "SHELL": shell},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert repro.stdout is not None
+    while "starts" not in (line := repro.stdout.readline()):
+        assert line, "the stage did not start"
+    repro.kill()
+    repro.wait()
+    repro.stdout.close()
+    wait_for(lambda: processes(toy) == [], seconds=5)
+
+
 def test_what_a_command_leaves_running_is_killed(tmp_path: Path) -> None:
     code = run_child(
         ["/bin/sh", "-c", "sleep 60 & echo started; exit 3"], cwd=tmp_path, env=os.environ, log=print, stop=Stop()
