@@ -7,6 +7,7 @@
 Pages with broken front matter are named on stderr; the report counts all that was dropped, by reason.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from doctune.errors import DoctuneError
 from doctune.files import write_json, write_jsonl
 from doctune.section import load_section
 from tasks.stage import stage
+
+MEMO = Path(".doctune/align.sqlite")  # of pages aligned before, outside the stage's outputs
 
 
 def main(pages: Path, pairs: Path, report: Path) -> None:
@@ -30,7 +33,7 @@ def main(pages: Path, pairs: Path, report: Path) -> None:
         raise DoctuneError(
             f"{pages} is not a table of pages ({' '.join(str(error).split())[:200]}); run the crawl stage again"
         ) from None
-    found, summary = align_pages(rows, params)
+    found, summary = align_pages(rows, params, MEMO, len(os.sched_getaffinity(0)))
     for place in summary["broken_front_matter"]:
         print(
             f"doctune: warning: {place['page']}:{place['line']}: broken front matter ({place['problem']}); "
