@@ -13,10 +13,13 @@ repro: .venv/ready        ## the same pipeline through DVC alone
 ui: .venv/ready           ## MLflow and Prefect in the browser
 	doctune ui
 
+bench-align: .venv/ready  ## how well and how fast pages are aligned; ARGS="--repository PATH --snapshot TAG"
+	python -m bench.align $(ARGS)
+
 lint: .venv/ready         ## style and types
 	ruff check . && ruff format --check . && mypy
 
 .venv/ready: requirements.lock pyproject.toml
 	python3 -m venv .venv && pip install --quiet --requirement requirements.lock && pip install --quiet --no-deps --no-build-isolation --editable . && touch $@
 
-.PHONY: run test repro ui lint
+.PHONY: run test repro ui bench-align lint

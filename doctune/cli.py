@@ -58,6 +58,32 @@ def translate(
 
 
 @app.command()
+def align(
+    english: Annotated[Path, typer.Argument(metavar="EN_DIR", help="Folder of the English pages.")],
+    chinese: Annotated[Path, typer.Argument(metavar="ZH_DIR", help="Folder of the Chinese pages.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the pairs go, as JSON Lines.")],
+    sentences: Annotated[bool, typer.Option(help="Pairs of sentences instead of blocks.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Where the account of what was left out goes, as JSON.")] = None,
+) -> None:
+    """Align two folders of Markdown, whatever site they are of: comments where there are any, else structure and words."""
+    from doctune.alignment import AlignParams
+    from doctune.alignment.trees import align_trees
+    from doctune.files import write_json, write_jsonl
+    from doctune.machine import cores
+    from doctune.section import PARAMS_FILE, load_section
+
+    knobs = PARAMS_FILE if PARAMS_FILE.exists() else Path(__file__).parents[1] / "presets" / "embedded.yaml"
+    params = load_section(AlignParams, "align", knobs)
+    params = params.model_copy(update={"sentences": sentences or params.sentences})
+    pairs, account = align_trees(english, chinese, params, cores())
+    write_jsonl(out, pairs)
+    if report is not None:
+        write_json(report, account)
+    dropped = ", ".join(f"{count:,} {why}" for why, count in account["dropped"].items()) or "nothing"
+    print(f"{len(pairs):,} pairs from {account['pages']['both']:,} pages in both languages; left out: {dropped}")
+
+
+@app.command()
 def models(
     name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
 ) -> None:

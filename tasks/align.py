@@ -7,13 +7,13 @@
 Pages with broken front matter are named on stderr; the report counts all that was dropped, by reason.
 """
 
-import os
 import sys
 from pathlib import Path
 
 from doctune.alignment import AlignParams, align_pages
 from doctune.errors import DoctuneError
 from doctune.files import write_json, write_jsonl
+from doctune.machine import cores
 from doctune.section import load_section
 from tasks.stage import stage
 
@@ -33,7 +33,7 @@ def main(pages: Path, pairs: Path, report: Path) -> None:
         raise DoctuneError(
             f"{pages} is not a table of pages ({' '.join(str(error).split())[:200]}); run the crawl stage again"
         ) from None
-    found, summary = align_pages(rows, params, MEMO, len(os.sched_getaffinity(0)))
+    found, summary = align_pages(rows, params, MEMO, cores())
     for place in summary["broken_front_matter"]:
         print(
             f"doctune: warning: {place['page']}:{place['line']}: broken front matter ({place['problem']}); "

@@ -18,6 +18,7 @@ from doctune.markdown import Block
 SAME_SHAPE = 3.0  # log-odds that block n belongs to block n when kinds and counts agree
 FIRST = 2.0  # and that the block right after the comment belongs to the comment's first one, whatever follows
 LEAST_OWN = 0.0  # log-odds that a match must have of its own where shapes differ, however well its neighbours fit
+SKIP, MERGE = -3.0, -4.0  # of the lattice: under a comment little is left out
 MOST_CELLS = 1_000_000  # largest English x Chinese blocks compared one by one; no real passage comes near
 
 
@@ -58,7 +59,7 @@ def align_blocks(en: Sequence[Block], zh: Sequence[Block], start: int, least: fl
             return Alignment(found, {}, True)
     one[start, 0] += FIRST
     matches, doubtful = [], {}
-    for bead in align(one, two_en, two_zh):
+    for bead in align(one, two_en, two_zh, skip=SKIP, merge=MERGE):
         table = (
             one
             if bead.en[1] - bead.en[0] == bead.zh[1] - bead.zh[0] == 1

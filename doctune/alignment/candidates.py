@@ -63,6 +63,6 @@ class PageAlignment:
 
 def candidate(en: Sequence[Block], zh: Sequence[Block], section: str, method: str, score: float) -> Candidate:
     """Neighbouring blocks of each side as one candidate."""
-    texts = ("\n\n".join(block.text for block in side) for side in (en, zh))
-    lines = ((side[0].first, side[-1].last) for side in (en, zh))
-    return Candidate(*texts, *lines, section, zh[0].kind, method, round(score, 4))
+    texts = ["\n\n".join(block.text for block in side) for side in (en, zh)]
+    lines = [(side[0].first, side[-1].last) for side in (en, zh)]
+    return Candidate(texts[0], texts[1], lines[0], lines[1], section, zh[0].kind, method, round(score, 4))

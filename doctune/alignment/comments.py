@@ -13,7 +13,7 @@ paired with the page's own by key.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from doctune.alignment.blocks import align_blocks
@@ -130,7 +130,7 @@ def _align_passage(passage: _Passage, section: "Section", least: float, result: 
         result.drop(reason, en[number].first)
     partner = {match.zh[0]: match for match in aligned.matches}
     kept = {id(b): n for n, b in enumerate(zh)}
-    if en:
+    if aligned.unmatched:
         result.left_over.update(block.start for block in zh)
         result.unpaired.update(flatten(en[number].text, "en") for number in aligned.unmatched)
     for block in passage.zh:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from doctune.alignment.candidates import PageAlignment
+from doctune.alignment.names import partners
 from doctune.alignment.page import Pair, align_page
 from doctune.alignment.params import AlignParams
 from doctune.errors import DoctuneError
@@ -38,7 +39,11 @@ def align_pages(
     texts: dict[str, dict[str, str]] = {"en": {}, "zh": {}}
     for row in pages:
         texts[row["lang"]][row["path"]] = row["text"]
-    work = [Work(path, texts["zh"][path], texts["en"].get(path)) for path in sorted(texts["zh"])]
+    partner = partners(texts["en"], texts["zh"])
+    work = [
+        Work(path, texts["zh"][path], texts["en"][partner[path]] if path in partner else None)
+        for path in sorted(texts["zh"])
+    ]
     pairs: list[Pair] = []
     whole = PageAlignment()
     examples: dict[str, list[dict[str, Any]]] = {}
@@ -54,11 +59,11 @@ def align_pages(
             places = examples.setdefault(reason, [])
             if len(places) < EXAMPLES and not any(place["page"] == item.path for place in places):
                 places.append({"page": item.path, "line": line})
-    report = {
+    report: dict[str, Any] = {
         "pages": {
             "english": len(texts["en"]),
             "chinese": len(texts["zh"]),
-            "both": len(texts["en"].keys() & texts["zh"].keys()),
+            "both": len(partner),
             "with_pairs": paired_pages,
         },
         "seen": dict(sorted(whole.counts.items())),

@@ -12,6 +12,7 @@ is aligned the same way whatever other pages there are.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def units(text: str) -> set[str]:
     found: set[str] = set()
     for run in _RUN.findall(prose(text)):
         found.update(run)
-        found.update(map("".join, zip(run, run[1:], strict=False)))
+        found.update(map("".join, pairwise(run)))
     return found
 
 

@@ -10,6 +10,7 @@ compared as they stand: they pair no text but hold a page's two sides in step.
 
 from collections.abc import Callable, Hashable, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def tables(en: Sequence[Item], zh: Sequence[Item], merges: bool = True) -> tuple
 
 
 def _neighbours(side: Sequence[Item]) -> tuple[list[Item], Table]:
-    steps = list(zip(side, side[1:], strict=False))
+    steps = list(pairwise(side))
     may = [left.kind == right.kind and left.kind in ("paragraph", "list_item") for left, right in steps]
     return [left + right for left, right in steps], np.array(may)
 

@@ -6,11 +6,13 @@ A page is aligned on its own, whatever other pages there are, so its pairs can b
 """
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from doctune.alignment.candidates import Candidate, PageAlignment
 from doctune.alignment.comments import align_comments
 from doctune.alignment.params import AlignParams
+from doctune.alignment.sentences import sentence_pairs
 from doctune.alignment.structure import align_structure
 from doctune.alignment.titles import front_matter_pairs
 from doctune.cleaning import reason_to_drop
@@ -36,8 +38,20 @@ def align_page(path: str, chinese: str, english: str | None, params: AlignParams
     whole = PageAlignment()
     for part in parts:
         whole.add(part)
+    if params.sentences:
+        whole.candidates = [part for found in whole.candidates for part in _sentences(found)]
     whole.candidates.sort(key=lambda found: (found.kind != "title", found.zh_lines))
     return _clean(path, whole, params), whole
+
+
+def _sentences(found: Candidate) -> list[Candidate]:
+    parts = sentence_pairs(found.en, found.zh)
+    if len(parts) == 1 and parts[0][:2] == (found.en, found.zh):
+        return [found]
+    return [
+        replace(found, en=en, zh=zh, method=f"{found.method}+sentence", score=round(found.score * score, 4))
+        for en, zh, score in parts
+    ]
 
 
 def _clean(path: str, account: PageAlignment, params: AlignParams) -> list[Pair]:

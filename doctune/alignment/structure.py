@@ -6,17 +6,16 @@
 
 The lattice weighs all monotone alignments of the two pages' blocks at once. Where parts of the Chinese page are already
 paired through comments, their English holds the alignment in place, and only the rest is paired here. Pages that
-have gone out of step give fewer pairs, not wrong ones: a bead must be sure among its rivals and fit by itself.
+have gone out of step give fewer pairs, not wrong ones: a bead must be sure among its rivals.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from doctune.alignment.candidates import PageAlignment, candidate
 from doctune.alignment.comments import Section
-from doctune.alignment.lattice import Bead, align
+from doctune.alignment.lattice import Bead, align, chance
 from doctune.alignment.likeness import Item, Table, items, tables
 from doctune.markdown import TEXT_KINDS, Block
 from doctune.text import flatten, has_cjk
@@ -26,29 +25,22 @@ KNOWN_SAME, KNOWN_NEAR, KNOWN_OTHER = 12.0, 4.0, -8.0  # a comment's English aga
 NEAR = 80.0  # per cent of the characters of two English texts that agree when one is an edition of the other
 MOST_CELLS = 6_000_000  # largest product of the two pages' blocks that is compared (about 2 GB); none of 1,500 real pages is half of it
 
-# A pair's score: the chance that it is right, by a logistic regression over the log-odds of its bead among all alignments
-# and its own, on pages whose comments say which English was translated, in step with today's English or not.
-SCORE_BIAS, SCORE_POSTERIOR, SCORE_OWN = -1.0, 0.6, 0.6
-
 
 def align_structure(
     english: Sequence[Block], chinese: Sequence[Block], known: PageAlignment, least: float
 ) -> PageAlignment:
     """Pair what `known` (the page's alignment by comments) left alone; `least` is the lowest score of a pair."""
     result = PageAlignment()
-    en = [block for block in english if block.kind in KINDS]
-    zh = [block for block in chinese if block.kind in KINDS]
+    en, zh = comparable(english), comparable(chinese)
     free = {b.start for b in zh if b.kind in TEXT_KINDS and has_cjk(b.text) and b.start not in known.english}
     if not en or not free:
         return result
     if len(en) * len(zh) > MOST_CELLS:
         result.drop("page_too_long", zh[0].first, len(free))
         return result
-    source, target = items(en, "en"), items(zh, "zh")
-    one, two_en, two_zh = tables(source, target)
-    _hold(one, source, zh, known)
+    source = items(en, "en")
     section = Section()
-    partner = {bead.zh[0]: bead for bead in align(one, two_en, two_zh)}
+    partner = {bead.zh[0]: bead for bead in beads(source, zh, known)}
     for number, block in enumerate(zh):
         bead = partner.get(number)
         if block.kind == "heading":
@@ -59,16 +51,25 @@ def align_structure(
             if reason := _doubt(bead, source, zh, known):
                 result.drop(reason, block.first)
                 continue
-            table = two_en if bead.en[1] - bead.en[0] == 2 else two_zh if bead.zh[1] - bead.zh[0] == 2 else one
-            assert table is not None  # the bead came from it
-            score = _score(bead.posterior, float(table[bead.en[0], bead.zh[0]]))
+            score = chance(bead)
             if score < least:
                 result.drop("uncertain", block.first)
                 continue
-            result.candidates.append(
-                candidate(en[slice(*bead.en)], zh[slice(*bead.zh)], section.path, "structure", score)
-            )
+            sides = en[slice(*bead.en)], zh[slice(*bead.zh)]
+            result.candidates.append(candidate(*sides, section.path, "structure", score))
     return result
+
+
+def comparable(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks of a page that take part: text, and what stands verbatim on both sides."""
+    return [block for block in blocks if block.kind in KINDS]
+
+
+def beads(source: Sequence[Item], zh: Sequence[Block], known: PageAlignment) -> list[Bead]:
+    """The alignment of all comparable blocks of two pages, the code and shortcodes among them."""
+    one, two_en, two_zh = tables(source, items(zh, "zh"))
+    _hold(one, source, zh, known)
+    return align(one, two_en, two_zh)
 
 
 def _hold(one: Table, source: Sequence[Item], zh: Sequence[Block], known: PageAlignment) -> None:
@@ -98,8 +99,3 @@ def _doubt(bead: Bead, source: Sequence[Item], zh: Sequence[Block], known: PageA
     if under_comment and not all(item.text in known.unpaired for item in source[slice(*bead.en)]):
         return "out_of_date"  # what was translated stands in the comment, and today's English says something else
     return None
-
-
-def _score(posterior: float, own: float) -> float:
-    among = math.log(max(posterior, 1e-6) / max(1 - posterior, 1e-6))
-    return 1 / (1 + math.exp(-(SCORE_BIAS + SCORE_POSTERIOR * min(among, 8.0) + SCORE_OWN * min(max(own, -8.0), 8.0))))

@@ -1,0 +1,54 @@
+"""Sentences inside a pair of blocks, for models with short inputs.
+
+    cut_sentences("Pods run. Use `kubectl get po`. Done!", "en")     # ["Pods run.", "Use `kubectl get po`.", "Done!"]
+    sentence_pairs("Pods run. Nodes too.", "Pod 在运行。节点也在运行。")
+    # [("Pods run.", "Pod 在运行。", 0.99), ("Nodes too.", "节点也在运行。", 0.98)]
+
+A translator seldom leaves a sentence out but often joins or splits them, so the lattice that aligns blocks is told so.
+"""
+
+import re
+
+from doctune.alignment.lattice import align, chance
+from doctune.alignment.likeness import items, tables
+from doctune.markdown import Block
+from doctune.placeholders import protect, restore
+from doctune.text import Lang, flatten
+
+SKIP, MERGE = -5.0, -3.0  # of a lattice over sentences of texts that are known to translate each other
+LEAST = 0.6  # a pair of sentences surer than this stands
+
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|incl|resp|Fig|No|Inc|Ltd|Mr|Ms|Dr|St)|\b[A-Z])\.$")
+_END = {
+    "en": re.compile(r"(?<=[.!?])[\"”’')\]*_]*(\s+)(?=[\"“‘(\[*_]*[A-Z0-9⟦])"),
+    "zh": re.compile(r"(?<=[。！？；])(?![”’」』）)*_])()|(?<=[。！？][”’」』）)])()|(?<=[.!?])(\s+)(?=[A-Z⟦])"),
+}
+
+
+def cut_sentences(text: str, lang: Lang) -> list[str]:
+    """The sentences of a text, each on one line; code, links and shortcodes are never cut. Joined they are the text."""
+    found: list[str] = []
+    for line in flatten(text, lang).split("\n"):
+        hidden, spans = protect(line)
+        begin = 0
+        for match in _END[lang].finditer(hidden):
+            if not _ABBREVIATION.search(hidden[begin : match.start()]):
+                found.append(hidden[begin : match.end()].strip())
+                begin = match.end()
+        found.append(hidden[begin:].strip())
+        found = [restore(part, spans) if "⟦" in part else part for part in found if part]
+    return found
+
+
+def sentence_pairs(en: str, zh: str) -> list[tuple[str, str, float]]:
+    """English, Chinese and score of each pair of sentences; the whole texts where neither side has two."""
+    source, target = cut_sentences(en, "en"), cut_sentences(zh, "zh")
+    if len(source) < 2 and len(target) < 2:
+        return [(en, zh, 1.0)]
+    sides = [[Block("paragraph", text, 0, 0, 1, 1) for text in texts] for texts in (source, target)]
+    beads = align(*tables(items(sides[0], "en"), items(sides[1], "zh")), skip=SKIP, merge=MERGE)
+    return [
+        (" ".join(source[slice(*bead.en)]), "".join(target[slice(*bead.zh)]), chance(bead))
+        for bead in beads
+        if bead.posterior > LEAST
+    ]
