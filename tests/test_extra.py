@@ -382,6 +382,9 @@ def test_a_cap_is_chosen_by_content_and_stable_under_growth(
         row["id"] for row in found if row["source"] == "wmt"
     }, "the order of the file decides nothing"
     assert len(every) == min(most, 40)
+    assert [row["en"] for row in again] == [row["en"] for row in numbered(40) if row["en"] in every], (
+        "in the file's order"
+    )
     assert every & {row["en"] for row in rows[: max(1, short)]} <= few, (
         "what is chosen among more is chosen among fewer"
     )
@@ -439,6 +442,7 @@ def test_datasets_of_a_hub(tmp_path: Path) -> None:
         "me/script": {"script.py": b"raise SystemExit('this must not run')\n", "train.jsonl": lines_of(*AB).encode()},
         "me/broken": {"train.jsonl": b'{"en": "A tablet", "zh": \n'},
     }
+    write(tmp_path / "me/pairs/train.jsonl", lines_of({"en": "Not the hub's.", "zh": "不是它的。"}))
     configs = HUB | {"hub_id": "me/configs", "config": "plain", "split": "dev"}
     with serving(shop) as (address, asked):
         plain, again, other, *errors = run_hub(
