@@ -70,7 +70,7 @@ def mix(train: Sequence[Row], extra: Sequence[Row], params: ExtraParams) -> tupl
         "share": round(len(kept) / total, 4) if total else 0.0,
         "synthetic_share": round(len(made_up) / total, 4) if total else 0.0,
         "dropped": {reason: count for reason, count in sorted(dropped.items()) if count},
-        "sources": _by_source([*joined, *made_up]),
+        "sources": _by_source(extra, [*joined, *made_up]),
     }
     return [*train, *kept], counts
 
@@ -117,10 +117,11 @@ def _room(share: float, others: int) -> int | None:
     return None if exact == 1 else int(exact * others / (1 - exact))
 
 
-def _by_source(copies: Iterable[_Copy]) -> dict[str, dict[str, int]]:
-    rows: dict[str, set[str]] = {}
+def _by_source(extra: Iterable[Row], copies: Iterable[_Copy]) -> dict[str, dict[str, int]]:
+    """Rows of each source that are in train, and how often they are seen in an epoch; a source without any is 0."""
+    rows: dict[str, set[str]] = {row["source"]: set() for row in extra}
     seen: Counter[str] = Counter()
     for copy in copies:
-        rows.setdefault(copy.row["source"], set()).add(copy.row["id"])
+        rows[copy.row["source"]].add(copy.row["id"])
         seen[copy.row["source"]] += 1
     return {name: {"rows": len(rows[name]), "seen": seen[name]} for name in sorted(rows)}

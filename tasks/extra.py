@@ -4,7 +4,7 @@
 
     python -m tasks.extra --out data/extra.jsonl --report reports/extra.json
 
-Without sources, as by default, the file is empty. Answers of back-translation lie outside the stage's outputs (DVC
+Without sources, as by default, the file has no row. Answers of back-translation lie outside the stage's outputs (DVC
 deletes those before a stage runs), so that a killed run goes on where it was:
 
     .doctune/backtranslation/3f2a.../77b0....json
@@ -13,7 +13,7 @@ deletes those before a stage runs), so that a killed run goes on where it was:
 from pathlib import Path
 
 from doctune.extra.params import ExtraParams
-from doctune.files import write_json, write_jsonl
+from doctune.files import write_json, write_jsonl, write_text
 from doctune.section import load_section
 from tasks.stage import stage
 
@@ -23,7 +23,7 @@ BACK_TRANSLATED = Path(".doctune/backtranslation")
 def main(out: Path, report: Path) -> None:
     params = load_section(ExtraParams, "extra")
     if not params.sources:
-        write_jsonl(out, [])
+        write_text(out, "\n")  # no row, but a byte: DVC warns of a file without any whenever it looks at it
         write_json(report, {"rows": 0, "sources": {}})
         print("no extra data: extra.sources is empty")
         return

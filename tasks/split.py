@@ -40,8 +40,9 @@ def main(pairs: Path, out: Path, report: Path, extra: Path | None = None) -> Non
         "removed: " + (", ".join(f"{count:,} {why}" for why, count in summary["removed"].items() if count) or "nothing")
     )
     if mixed := summary.get("extra", {}).get("sources"):
-        share = summary["extra"]["share"]
-        print(f"extra ({share:.1%} of train): " + ", ".join(f"{name} {n['seen']:,} rows" for name, n in mixed.items()))
+        joined = ", ".join(f"{name} {found['seen']:,} rows" for name, found in mixed.items())
+        left_out = ", ".join(f"{count:,} {why}" for why, count in summary["extra"]["dropped"].items()) or "nothing"
+        print(f"extra, {summary['extra']['share']:.1%} of train: {joined}; left out: {left_out}")
     print("leakage: " + "; ".join(f"{where} {counts['same_letters']}" for where, counts in summary["leakage"].items()))
 
 

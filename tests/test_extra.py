@@ -22,6 +22,7 @@ from doctune.extra.backtranslation import CHUNK, answers, chunks, degenerate
 from doctune.extra.collect import collect
 from doctune.extra.params import ExtraParams
 from doctune.extra.shapes import texts
+from doctune.files import read_jsonl
 from doctune.section import load_section, validate
 from tests.hub import REVISION, serving
 from tests.tiny import PAIRS, tiny_marian
@@ -656,12 +657,12 @@ def test_the_stage(folder: Path) -> None:
     assert done.returncode == 0 and "no extra data" in done.stdout, done.stderr[-2000:]
     heavy = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert not heavy & {"torch", "transformers", "datasets", "pyarrow", "markdown_it"} and "pydantic" in heavy
-    assert (folder.parent / "data/extra.jsonl").read_bytes() == b""
+    assert read_jsonl(folder.parent / "data/extra.jsonl") == []
 
     write(folder / "wmt.tsv", tsv(("en", "zh"), A, (B[0], "")))
     done = stage(folder, sources=[source("wmt.tsv", format="tsv")])
     assert "wmt (CC-BY-4.0): kept 1 of 2 rows, 0 over the cap; dropped: 1 empty" in done.stdout, done.stderr[-2000:]
-    [row] = map(json.loads, (folder.parent / "data/extra.jsonl").read_text(encoding="utf-8").splitlines())
+    [row] = read_jsonl(folder.parent / "data/extra.jsonl")
     assert (row["en"], row["zh"]) == A
 
     (folder.parent / "data/extra.jsonl").unlink()

@@ -182,6 +182,7 @@ def test_synthetic_rows_give_way(
     joined = [row for row in rows if is_extra(row)]
     assert (sum(not r["synthetic"] for r in joined), sum(r["synthetic"] for r in joined)) == (genuine, synthetic)
     assert counts["dropped"] == dropped
+    assert counts["sources"].keys() == {"wmt", "blog"}, "a source that has no row in train is named all the same"
 
 
 def test_a_pair_is_mixed_in_once_and_the_genuine_one_wins() -> None:
