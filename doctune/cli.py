@@ -66,7 +66,7 @@ def align(
     report: Annotated[Path | None, typer.Option(help="Where the account of what was left out goes, as JSON.")] = None,
 ) -> None:
     """Align two folders of Markdown, whatever site they are of: comments where there are any, else structure and words."""
-    from doctune.alignment import AlignParams
+    from doctune.alignment.params import AlignParams
     from doctune.alignment.trees import align_trees
     from doctune.files import write_json, write_jsonl
     from doctune.machine import cores

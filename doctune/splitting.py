@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from doctune.errors import DoctuneError
 from doctune.files import hash_text
 from doctune.leakage import leakage
+from doctune.mixing import is_extra
 from doctune.section import Section
 from doctune.text import match_key
 
@@ -51,6 +52,8 @@ def page_split(page: str, params: SplitParams) -> str:
 def split(pairs: Iterable[Pair], params: SplitParams) -> tuple[dict[str, list[Pair]], dict[str, Any]]:
     """Split rows (with `id`, `en`, `zh`, `page`, `kind`) into train, valid and test, each in the rows' order.
 
+    Extra rows (`mixing.is_extra`), which come last, are train rows to every rule and never anything else.
+
     Removed and counted: rows repeated within a split (same `en` and `zh` by `text.match_key`), rows over a cap, train
     and valid rows whose source is a test source, train rows whose source is a valid one. Raises DoctuneError when a
     split would be empty. The report ends with leakage counts that `doctune.leakage` computes by its own code.
@@ -59,7 +62,7 @@ def split(pairs: Iterable[Pair], params: SplitParams) -> tuple[dict[str, list[Pa
     pages: dict[str, set[str]] = {name: set() for name in NAMES}
     total = 0
     for pair in pairs:
-        name = page_split(pair["page"], params)
+        name = "train" if is_extra(pair) else page_split(pair["page"], params)
         rows[name].append(pair)
         pages[name].add(pair["page"])
         total += 1

@@ -10,7 +10,8 @@ Pages with broken front matter are named on stderr; the report counts all that w
 import sys
 from pathlib import Path
 
-from doctune.alignment import AlignParams, align_pages
+from doctune.alignment.corpus import align_pages
+from doctune.alignment.params import AlignParams
 from doctune.errors import DoctuneError
 from doctune.files import write_json, write_jsonl
 from doctune.machine import cores

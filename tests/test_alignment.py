@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from doctune.alignment import AlignParams, align_page, align_pages
+from doctune.alignment.corpus import align_pages
 from doctune.alignment.likeness import items, likeness
+from doctune.alignment.page import align_page
+from doctune.alignment.params import AlignParams
 from doctune.cleaning import Limits, reason_to_drop
 from doctune.errors import DoctuneError
 from doctune.markdown import Document

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 STAGES = (
     "crawl",
     "align",
+    "extra",
     "split",
     "base",
     "train",

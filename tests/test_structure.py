@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doctune.alignment import AlignParams, align_page, align_pages
+from doctune.alignment.corpus import align_pages
 from doctune.alignment.lattice import MERGE, SKIP, align, chance
 from doctune.alignment.learning import learn, write
 from doctune.alignment.lexicon import load, stems, units
 from doctune.alignment.likeness import items, likeness, tables
 from doctune.alignment.names import partners
+from doctune.alignment.page import align_page
+from doctune.alignment.params import AlignParams
 from doctune.alignment.sentences import cut_sentences, sentence_pairs
 from doctune.alignment.trees import align_trees
 from doctune.errors import DoctuneError

@@ -12,9 +12,3 @@ These two share `likeness` (which of a page's blocks translate each other, by `e
 best monotone alignment, and how sure it is). `sentences` cuts pairs further. `doctune.cleaning` says what is no training
 material.
 """
-
-from doctune.alignment.corpus import align_pages
-from doctune.alignment.page import align_page
-from doctune.alignment.params import AlignParams
-
-__all__ = ["AlignParams", "align_page", "align_pages"]
