@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from doctune.alignment.comments import PageAlignment, align_page
-from doctune.cleaning import Limits, reason_to_drop
+from doctune.cleaning import Limits, mask, reason_to_drop
 from doctune.errors import DoctuneError
 from doctune.files import hash_text
 from doctune.section import Section
@@ -63,12 +63,13 @@ def page_pairs(path: str, text: str, params: AlignParams) -> tuple[list[Pair], P
         if reason:
             page.drop(reason, candidate.en_lines[0])
             continue
-        content = candidate.en, candidate.zh
+        en, zh, masked = mask(candidate.en, candidate.zh)
+        page.masked.update(masked)
         pairs.append(
             {
-                "id": hash_text(*content, path, str(seen[content]))[:20],
-                "en": candidate.en,
-                "zh": candidate.zh,
+                "id": hash_text(en, zh, path, str(seen[en, zh]))[:20],
+                "en": en,
+                "zh": zh,
                 "page": path,
                 "en_lines": list(candidate.en_lines),
                 "zh_lines": list(candidate.zh_lines),
@@ -78,7 +79,7 @@ def page_pairs(path: str, text: str, params: AlignParams) -> tuple[list[Pair], P
                 "score": candidate.score,
             }
         )
-        seen[content] += 1
+        seen[en, zh] += 1
     return pairs, page
 
 
@@ -96,6 +97,7 @@ def align_pages(pages: Iterable[Mapping[str, Any]], params: AlignParams) -> tupl
     pairs: list[Pair] = []
     counts: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
+    masked: Counter[str] = Counter()
     examples: dict[str, list[dict[str, Any]]] = {}
     broken: list[dict[str, Any]] = []
     paired_pages = 0
@@ -105,6 +107,7 @@ def align_pages(pages: Iterable[Mapping[str, Any]], params: AlignParams) -> tupl
         paired_pages += bool(found)
         counts += page.counts
         dropped += page.dropped
+        masked += page.masked
         broken += [{"page": path, "line": line, "problem": problem} for line, problem in page.broken]
         for reason, line in page.examples:
             places = examples.setdefault(reason, [])
@@ -125,6 +128,7 @@ def align_pages(pages: Iterable[Mapping[str, Any]], params: AlignParams) -> tupl
             "by_method": dict(sorted(Counter(pair["method"] for pair in pairs).items())),
         },
         "dropped": dict(dropped.most_common()),
+        "masked": dict(sorted(masked.items())),
         "examples": dict(sorted(examples.items())),
         "broken_front_matter": broken,
     }

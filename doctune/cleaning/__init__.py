@@ -2,19 +2,34 @@
 
 reason_to_drop("NoExecute", "NoExecute", limits)                    # "untranslated"
 reason_to_drop("Pods run on nodes.", "Pod 运行在节点上。", limits)      # None: the pair stays
+mask("Ask jane@corp.io.", "请询问 jane@corp.io。")                    # ("Ask name@example.com.", ..., ("email",))
+
+languages.py    is it Simplified Chinese, was it decoded right
+agreement.py    do code, numbers and links of the two sides agree
+personal.py     personal data and secrets: what is masked, what drops a pair
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from doctune.text import SHORTCODE, count_cjk, flatten, has_cjk, visible
+from doctune.cleaning.agreement import code_differs, links_differ, numbers_differ
+from doctune.cleaning.languages import garbled, not_simplified
+from doctune.cleaning.personal import holds_secret, mask
+from doctune.text import CODE, SHORTCODE, count_cjk, flatten, has_cjk, normalise, visible
 
-_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|<(code|tt|pre)>.*?</\2>", re.S)
+__all__ = ["REASONS", "Limits", "mask", "reason_to_drop"]
+
 _URL = re.compile(r"https?://[^\s<>\"'）)，。]+|\[[^\[\]]*\]:\s*\S+")
 _LETTERS = re.compile(r"[A-Za-z]{2,}")
 _ENTITY = re.compile(r"&[a-zA-Z]+;|&#\d+;")
 _CUT_TAG = re.compile(r"</?[A-Za-z]+\s*$|^[A-Za-z]+ [a-z]+=\"[^\"]*\">")
+_FURNITURE = re.compile(  # what a site puts around a page; the whole text, so that a page about such words stays
+    r"(?:edit this page|(?:view|show) (?:page )?source|skip to (?:main )?content|(?:on this page|table of contents)"
+    r"|(?:previous|next|back to top)|was this (?:page|article) helpful\??|last (?:modified|updated)(?: on| at)?:?.{0,40}"
+    r"|(?:copyright )?(?:©|\(c\)|&copy;).{0,120}|.{0,40}all rights reserved\.?|licensed under (?:the )?.{0,60}licen[sc]e.{0,30})",
+    re.I,
+)
 _SLACK = 5  # characters added to both lengths, so that one-word headings pass where a sentence would not
 
 
@@ -42,10 +57,16 @@ class _Pair:
 
 
 def _wrong_language(pair: _Pair) -> bool:
-    if count_cjk(pair.en_seen) * 10 > len(pair.en_seen):
+    if count_cjk(pair.en_seen) * 10 > len(pair.en_seen) or not_simplified(pair.zh_seen):
         return True
     latin = sum(map(len, _LETTERS.findall(_words(pair.zh))))
     return latin >= 60 and latin / (latin + 3 * count_cjk(pair.zh)) > pair.limits.max_latin
+
+
+def _boilerplate(pair: _Pair) -> bool:
+    if not pair.en_seen or not _LETTERS.search(_URL.sub("", SHORTCODE.sub("", pair.en))):
+        return True
+    return _FURNITURE.fullmatch(pair.en_seen) is not None
 
 
 def _off_length(pair: _Pair) -> bool:
@@ -55,26 +76,32 @@ def _off_length(pair: _Pair) -> bool:
 
 RULES: tuple[tuple[str, Callable[[_Pair], bool]], ...] = (
     ("empty", lambda pair: not pair.en or not pair.zh),
+    ("overlong", lambda pair: max(len(pair.en), len(pair.zh)) > pair.limits.max_chars),
+    ("secret", lambda pair: holds_secret(pair.en) or holds_secret(pair.zh)),
+    ("mojibake", lambda pair: garbled(pair.zh) or garbled(pair.en)),
     ("untranslated", lambda pair: not has_cjk(pair.zh) or pair.en == pair.zh),
     ("wrong_language", _wrong_language),
-    ("boilerplate", lambda pair: not _LETTERS.search(_URL.sub("", SHORTCODE.sub("", pair.en))) or not pair.en_seen),
+    ("boilerplate", _boilerplate),
     ("code_only", lambda pair: not _LETTERS.search(_words(pair.en))),
     ("broken_markup", lambda pair: _CUT_TAG.search(pair.en) is not None or _CUT_TAG.search(pair.zh) is not None),
-    ("overlong", lambda pair: max(len(pair.en), len(pair.zh)) > pair.limits.max_chars),
     ("length_ratio", _off_length),
+    ("code_differs", lambda pair: code_differs(pair.en, pair.zh)),
+    ("numbers_differ", lambda pair: numbers_differ(pair.en, pair.zh)),
+    ("links_differ", lambda pair: links_differ(pair.en, pair.zh)),
 )
+REASONS = tuple(reason for reason, _ in RULES)
 
 
 def reason_to_drop(en: str, zh: str, limits: Limits) -> str | None:
     """The first reason to drop a pair, or None to keep it. Texts are raw: markup and hard-wrapped lines are allowed."""
-    en, zh = flatten(en, "en"), flatten(zh, "zh")
+    en, zh = normalise(flatten(en, "en")), flatten(zh, "zh")
     pair = _Pair(en, zh, _unescaped(visible(en)), _unescaped(visible(zh)), limits)
     return next((reason for reason, holds in RULES if holds(pair)), None)
 
 
 def _words(text: str) -> str:
     """What is left for words: no code, URLs, entities or tags."""
-    return _ENTITY.sub(" ", _URL.sub(" ", visible(_CODE.sub(" ", text))))
+    return _ENTITY.sub(" ", _URL.sub(" ", visible(CODE.sub(" ", text))))
 
 
 def _unescaped(text: str) -> str:
