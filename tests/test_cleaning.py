@@ -39,6 +39,31 @@ def utf8_as(encoding: str, text: str) -> str:
             "wrong_language",
             id="left-in-english",
         ),
+        pytest.param(
+            "Formats are one of (rope, sail, anchor, tide, harbour, mooring-template, mooring-file)",
+            "格式为 rope, sail, anchor, tide, harbour, mooring-template, mooring-file 之一",
+            None,
+            id="list-of-values",
+        ),
+        pytest.param(
+            "HarbourMooringConfigurationList is a list of HarbourMooringConfiguration.",
+            "HarbourMooringConfigurationList 是 HarbourMooringConfiguration 的列表。",
+            None,
+            id="long-names",
+        ),
+        pytest.param(
+            'It fails with "the rope to the anchor is not long enough for this harbour"',
+            "失败，错误为 “the rope to the anchor is not long enough for this harbour”",
+            None,
+            id="quoted-message",
+        ),
+        pytest.param(
+            '{{< glossary_tooltip text="Storm warning" term_id="storm" >}}',
+            '{{< glossary_tooltip text="风暴预警" term_id="storm" >}}',
+            None,
+            id="glossary-term-alone",
+        ),
+        pytest.param('<img src="/a.png" alt="A rope">', '<img src="/a.png" alt="缆绳">', "boilerplate", id="image"),
         pytest.param("Every container of the Pod is restarted after that.", "是。", "length_ratio", id="too-short"),
         pytest.param("Yes.", "是的，但是要先等所有容器都停下来才行。", "length_ratio", id="too-long"),
         pytest.param("Task", "任务（Task）", None, id="short-heading-with-gloss"),
@@ -202,6 +227,7 @@ def test_links(en: str, zh: str, reason: str | None) -> None:
             "Choose **Edit this page** on the right.", "选择右侧的**编辑此页**。", None, id="a-sentence-about-it"
         ),
         pytest.param("Copyright and reuse", "版权和重用", None, id="a-heading-about-it"),
+        pytest.param("Last modified time", "最后修改时间", None, id="a-column-of-times"),
     ],
 )
 def test_boilerplate(en: str, zh: str, reason: str | None) -> None:

@@ -23,6 +23,7 @@ STAGES = (
     "crawl",
     "align",
     "split",
+    "card",
     "base",
     "train",
     "translate_base",

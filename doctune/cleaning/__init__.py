@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from doctune.cleaning.agreement import code_differs, links_differ, numbers_differ
-from doctune.cleaning.languages import garbled, not_simplified
+from doctune.cleaning.languages import english_letters, garbled, not_simplified
 from doctune.cleaning.personal import holds_secret, mask
-from doctune.text import CODE, SHORTCODE, count_cjk, flatten, has_cjk, normalise, visible
+from doctune.text import CODE, count_cjk, flatten, has_cjk, normalise, visible
 
 __all__ = ["REASONS", "Limits", "mask", "reason_to_drop"]
 
@@ -25,11 +25,12 @@ _LETTERS = re.compile(r"[A-Za-z]{2,}")
 _ENTITY = re.compile(r"&[a-zA-Z]+;|&#\d+;")
 _CUT_TAG = re.compile(r"</?[A-Za-z]+\s*$|^[A-Za-z]+ [a-z]+=\"[^\"]*\">")
 _FURNITURE = re.compile(  # what a site puts around a page; the whole text, so that a page about such words stays
-    r"(?:edit this page|(?:view|show) (?:page )?source|skip to (?:main )?content|(?:on this page|table of contents)"
-    r"|(?:previous|next|back to top)|was this (?:page|article) helpful\??|last (?:modified|updated)(?: on| at)?:?.{0,40}"
-    r"|(?:copyright )?(?:©|\(c\)|&copy;).{0,120}|.{0,40}all rights reserved\.?|licensed under (?:the )?.{0,60}licen[sc]e.{0,30})",
+    r"edit this page|(?:view|show) (?:page )?source|skip to (?:main )?content|was this (?:page|article) helpful\??"
+    r"|last (?:modified|updated)\b.{0,20}\d.{0,30}|(?:copyright )?(?:©|\(c\)).{0,120}|.{0,40}\ball rights reserved\.?"
+    r"|licensed under (?:the )?.{0,60}licen[sc]e.{0,30}",
     re.I,
 )
+_FEW_LETTERS = 60  # a shorter English sentence may be a title or a message that is kept on purpose
 _SLACK = 5  # characters added to both lengths, so that one-word headings pass where a sentence would not
 
 
@@ -37,8 +38,8 @@ _SLACK = 5  # characters added to both lengths, so that one-word headings pass w
 class Limits:
     """max_chars: longest text of either side, on one line. Ratios: Chinese to English characters that a reader sees.
 
-    max_latin: largest share of Latin letters in what a reader sees of the Chinese outside code (a Chinese character
-    weighing three letters); it is asked of texts with at least 60 such letters, as names and flags fill short ones.
+    max_latin: largest share of English sentences in what a reader sees of the Chinese, in letters (a Chinese character
+    weighing three). Names, values, quotations and titles of other pages are no sentences: they fill good translations.
     """
 
     max_chars: int
@@ -59,12 +60,12 @@ class _Pair:
 def _wrong_language(pair: _Pair) -> bool:
     if count_cjk(pair.en_seen) * 10 > len(pair.en_seen) or not_simplified(pair.zh_seen):
         return True
-    latin = sum(map(len, _LETTERS.findall(_words(pair.zh))))
-    return latin >= 60 and latin / (latin + 3 * count_cjk(pair.zh)) > pair.limits.max_latin
+    english = english_letters(_words(pair.zh))
+    return english >= _FEW_LETTERS and english / (english + 3 * count_cjk(pair.zh)) > pair.limits.max_latin
 
 
 def _boilerplate(pair: _Pair) -> bool:
-    if not pair.en_seen or not _LETTERS.search(_URL.sub("", SHORTCODE.sub("", pair.en))):
+    if not _LETTERS.search(_URL.sub("", pair.en_seen)):  # an image, a link definition, a shortcode without words
         return True
     return _FURNITURE.fullmatch(pair.en_seen) is not None
 

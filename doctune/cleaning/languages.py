@@ -1,6 +1,7 @@
 """Is a text in the language it should be in, and was it decoded with the right encoding.
 
     not_simplified("這個節點會執行容器。")      # True: Traditional; Japanese and Korean are found, too
+    english_letters("参阅 Pods are the smallest units of all.")     # 30, of the sentence that nobody translated
     garbled("鍦ㄨ妭鐐逛笂杩愯")              # True: UTF-8 read as GBK, "在节点上运行"
 
 Chinese that was typed in Hong Kong or Taiwan, or pasted from there, teaches a model characters that readers in the
@@ -14,6 +15,12 @@ from functools import lru_cache
 from doctune.text import count_cjk
 
 _KANA_OR_HANGUL = re.compile("[\u3041-\u3096\u30a1-\u30fa\uac00-\ud7a3]")
+_SENTENCE = re.compile(r"(?:[A-Za-z][A-Za-z'’-]*[,;:]? ){4,}[A-Za-z][A-Za-z'’-]*")
+_FUNCTION_WORD = re.compile(
+    r"\b(?:the|an|of|and|to|in|is|are|that|with|for|this|be|by|or|on|as|will|you|your|it|can|not|from|which|when|if)\b",
+    re.I,
+)
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|「[^」]*」|《[^》]*》|（[^（）]*）|\([^()]*\)")
 _LATIN_LETTERS = re.compile("[\u0080-\u024f]")  # of which mojibake is made when UTF-8 was read as Latin-1 or cp1252
 _LOST = re.compile("\ufffd|锟斤拷|[\ue000-\uf8ff]")  # what no encoding brings back; icon fonts' private characters
 _MOST_TRADITIONAL = (
@@ -31,6 +38,15 @@ def not_simplified(text: str) -> bool:
         return True
     traditional = len(_traditional().findall(text))
     return traditional >= _LEAST_TRADITIONAL and traditional > _MOST_TRADITIONAL * chinese
+
+
+def english_letters(text: str) -> int:
+    """Letters in sentences that were left in English: five words in a row or more, two of them words like "the".
+
+    Sentences in quotation marks or brackets do not count: error messages and titles are kept on purpose.
+    """
+    sentences = _SENTENCE.findall(_QUOTED.sub(" ", text))
+    return sum(sum(map(str.isalpha, s)) for s in sentences if len(_FUNCTION_WORD.findall(s)) > 1)
 
 
 def garbled(text: str) -> bool:
