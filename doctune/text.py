@@ -52,7 +52,7 @@ _TO_MAP = re.compile(f"[{_COMPATIBLE}]+")
 _FROM_RADICAL = str.maketrans(_RADICALS, _UNIFIED)  # what NFKC leaves; Unicode's EquivalentUnifiedIdeograph
 _VERBATIM = re.compile(  # inline code, link targets, addresses, tags
     CODE.pattern
-    + r"|(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*[^()]*\)|https?://[^\s<>()\[\]`，。；：、！？）】》“”]+|</?[A-Za-z][^<>]*>",
+    + r"|(?<=\])\([^()\s]*+(?:\([^()\s]*+\)[^()\s]*+)*+[^()]*+\)|https?://[^\s<>()\[\]`，。；：、！？）】》“”]+|</?[A-Za-z][^<>]*>",
     re.S,
 )
 

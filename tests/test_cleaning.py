@@ -171,6 +171,7 @@ def test_code(en: str, zh: str, reason: str | None) -> None:
         pytest.param("Use port 8080 and 9090.", "使用 8080 端口。", None, id="only-lost"),
         pytest.param("It takes 512MiB.", "它占用 512 MiB。", None, id="unit-without-space"),
         pytest.param("[It](https://a.org/2024/10/b)", "[它](https://a.org/2025/11/b)", None, id="digits-of-links"),
+        pytest.param("Port " + "9" * 900, "端口 " + "8" * 900, "numbers_differ", id="no-number-is-too-long"),
         pytest.param("`v1.16` or later", "`v1.16` 或更高版本，见 v1.16", None, id="number-in-code-only"),
         pytest.param("At most １５ and 20", "最多 15 个和 20 个", None, id="full-width"),
     ],

@@ -12,6 +12,7 @@ personal.py     personal data and secrets: what is masked, what drops a pair
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from doctune.cleaning.agreement import code_differs, links_differ, numbers_differ
 from doctune.cleaning.languages import english_letters, garbled, not_simplified
@@ -52,9 +53,15 @@ class Limits:
 class _Pair:
     en: str
     zh: str
-    en_seen: str
-    zh_seen: str
     limits: Limits
+
+    @cached_property
+    def en_seen(self) -> str:
+        return _unescaped(visible(self.en))
+
+    @cached_property
+    def zh_seen(self) -> str:
+        return _unescaped(visible(self.zh))
 
 
 def _wrong_language(pair: _Pair) -> bool:
@@ -96,7 +103,7 @@ REASONS = tuple(reason for reason, _ in RULES)
 def reason_to_drop(en: str, zh: str, limits: Limits) -> str | None:
     """The first reason to drop a pair, or None to keep it. Texts are raw: markup and hard-wrapped lines are allowed."""
     en, zh = normalise(flatten(en, "en")), flatten(zh, "zh")
-    pair = _Pair(en, zh, _unescaped(visible(en)), _unescaped(visible(zh)), limits)
+    pair = _Pair(en, zh, limits)
     return next((reason for reason, holds in RULES if holds(pair)), None)
 
 

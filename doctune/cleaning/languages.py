@@ -15,7 +15,7 @@ from functools import lru_cache
 from doctune.text import count_cjk
 
 _KANA_OR_HANGUL = re.compile("[\u3041-\u3096\u30a1-\u30fa\uac00-\ud7a3]")
-_SENTENCE = re.compile(r"(?:[A-Za-z][A-Za-z'’-]*[,;:]? ){4,}[A-Za-z][A-Za-z'’-]*")
+_SENTENCE = re.compile(r"(?<![A-Za-z'’-])(?:[A-Za-z][A-Za-z'’-]*+[,;:]? ){4,}[A-Za-z][A-Za-z'’-]*+")
 _FUNCTION_WORD = re.compile(
     r"\b(?:the|an|of|and|to|in|is|are|that|with|for|this|be|by|or|on|as|will|you|your|it|can|not|from|which|when|if)\b",
     re.I,
