@@ -1,9 +1,13 @@
 """Why a pair is no training material, rule by rule, and what of personal data is masked."""
 
+import os
 import random
 import string
 import sys
 from base64 import urlsafe_b64encode
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
 from subprocess import run
 
 import pytest
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 
 from doctune.cleaning import REASONS, RULES, Limits, mask, reason_to_drop
 from doctune.cleaning.personal import _PLUGINS, _scanners, holds_secret
+from doctune.files import read_jsonl
 
 LIMITS = Limits(max_chars=1000, min_ratio=0.2, max_ratio=1.8, max_latin=0.75)
 
@@ -353,6 +358,29 @@ def test_masking_twice_changes_nothing_more(en: str, zh: str) -> None:
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_any_text_gets_a_known_reason_or_none(en: str, zh: str) -> None:
     assert reason_to_drop(en, zh, LIMITS) in (None, *REASONS)
+
+
+@pytest.mark.slow
+def test_real_pairs_keep_what_is_right_and_lose_what_is_not() -> None:
+    """46,750 pairs of other sites, 2 to 10 % of them misaligned; and each English with the next one's Chinese."""
+    shared = Path(os.environ.get("DOCTUNE_SHARED", Path(__file__).parents[2] / "shared"))
+    file = shared / "corpora" / "general" / "pairs.jsonl"
+    if not file.is_file():
+        pytest.skip(f"{file} is not on this machine")
+    rows = [row for row in read_jsonl(file) if len(row["en"]) > 60]
+    limits = Limits(max_chars=1200, min_ratio=0.2, max_ratio=1.8, max_latin=0.75)
+
+    def share(pairs: list[tuple[str, str]]) -> dict[str | None, float]:
+        found = Counter(reason_to_drop(en, zh, limits) for en, zh in pairs)
+        return {reason: count / len(pairs) for reason, count in found.items()}
+
+    found = share([(row["en"], row["zh"]) for row in rows])
+    differ = ("code_differs", "numbers_differ", "links_differ")
+    assert 0.001 < sum(found.get(reason, 0) for reason in differ) < 0.008, found
+    for reason in ("secret", "mojibake", "wrong_language"):
+        assert found.get(reason, 0) < 0.0005, found
+    shifted = share([(a["en"], b["zh"]) for a, b in pairwise(rows) if a["path"] == b["path"] and a["en"] != b["en"]])
+    assert sum(shifted.get(reason, 0) for reason in differ) > 0.12, shifted
 
 
 def test_every_reason_is_named_once() -> None:
