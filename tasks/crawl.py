@@ -4,7 +4,7 @@
 
 source (git at the commit in the lock, or a local tree)
     -> pages.parquet  one row a page: lang, path, revision, text
-    -> crawl.json     pages per language and on both sides, what was skipped and why
+    -> crawl.json     pages per language and on both sides, what was skipped and why, licence
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def main(lock: Path, pages: Path, report: Path) -> None:
     params = load_section(CrawlParams, "crawl")
     rows, counts = read_pages(params, locked(params, lock))
     write_pages(pages, rows)
-    write_json(report, counts)
+    write_json(report, counts | {"licence": params.licence, "attribution": params.attribution})
     number, both = counts["pages"], counts["pages_on_both_sides"]
     skipped = sum(sum(reasons.values()) for reasons in counts["skipped"].values())
     print(

@@ -9,7 +9,6 @@ from doctune.alignment.corpus import align_pages
 from doctune.alignment.likeness import items, likeness
 from doctune.alignment.page import align_page
 from doctune.alignment.params import AlignParams
-from doctune.cleaning import Limits, reason_to_drop
 from doctune.errors import DoctuneError
 from doctune.markdown import Document
 from doctune.section import validate
@@ -493,6 +492,19 @@ def test_what_is_dropped_is_counted(source: str, want: dict[str, int]) -> None:
     assert dropped(source) == want
 
 
+def test_personal_data_is_masked_and_counted() -> None:
+    source = "<!--\nWrite to ann@harbour.cn or bo@harbour.cn.\n-->\n请写信至 ann@harbour.cn 或 bo@harbour.cn。\n"
+    assert pairs(source) == [
+        (
+            "paragraph",
+            "Write to name@example.com or name2@example.com.",
+            "请写信至 name@example.com 或 name2@example.com。",
+        )
+    ]
+    _, report = align_pages([{"lang": "zh", "path": "a.md", "text": source}], PARAMS)
+    assert report["masked"] == {"email": 2}
+
+
 def test_a_huge_passage_of_differing_shapes_is_dropped_not_compared() -> None:
     source = "<!--\n" + "- one thing\n" * 1001 + "-->\n" + "- 一件事\n" * 1000
     assert dropped(source) == {"passage_too_long": 1001}
@@ -545,34 +557,6 @@ def test_a_first_comment_of_text_is_no_front_matter() -> None:
         ("heading", "Options", "选项"),
         ("paragraph", "See below.", "见下文。"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("en", "zh", "reason"),
-    [
-        pytest.param("Pods run on nodes.", "Pod 运行在节点上。", None, id="kept"),
-        pytest.param("", "甲", "empty", id="empty"),
-        pytest.param("kubelet", "kubelet", "untranslated", id="same"),
-        pytest.param("The kubelet.", "kubelet，", "untranslated", id="no-chinese-character"),
-        pytest.param('{{< include "x.md" >}}', "{{< include >}}甲", "boilerplate", id="shortcode-only"),
-        pytest.param("[1]: https://example.org/a", "[1]: https://example.org/甲", "boilerplate", id="link-definition"),
-        pytest.param("`NoExecute`", "`NoExecute`（不执行）", "code_only", id="code-only"),
-        pytest.param('span class="x">Nothing here.</span', "没有内容。", "broken_markup", id="tag-cut-in-two"),
-        pytest.param("A pod. " * 200, "一个 Pod。" * 90, "overlong", id="overlong"),
-        pytest.param("下面的标题不翻译", "下面的标题不翻译了", "wrong_language", id="chinese-comment"),
-        pytest.param(
-            "A long text about the pods of a cluster and nodes of it",
-            "一 " + "still in English words only " * 5,
-            "wrong_language",
-            id="left-in-english",
-        ),
-        pytest.param("Every container of the Pod is restarted after that.", "是。", "length_ratio", id="too-short"),
-        pytest.param("Yes.", "是的，但是要先等所有容器都停下来才行。", "length_ratio", id="too-long"),
-        pytest.param("Task", "任务（Task）", None, id="short-heading-with-gloss"),
-    ],
-)
-def test_cleaning(en: str, zh: str, reason: str | None) -> None:
-    assert reason_to_drop(en, zh, Limits(max_chars=1000, min_ratio=0.2, max_ratio=1.8, max_latin=0.75)) == reason
 
 
 def test_evidence_prefers_the_translation() -> None:

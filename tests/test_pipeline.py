@@ -24,6 +24,7 @@ STAGES = (
     "align",
     "extra",
     "split",
+    "card",
     "base",
     "train",
     "translate_base",
@@ -171,11 +172,11 @@ def test_the_old_knob_restores_without_training(served):
 
 
 def test_alignment_code_reruns_align_only_where_its_result_is_the_same(served):
-    module = served.root / "doctune/cleaning.py"
+    module = served.root / "doctune/cleaning/__init__.py"
     module.write_text(module.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     done = served.run("dvc", "repro")
     assert "Running stage 'align'" in done.stdout and "Running stage 'train'" not in done.stdout, done.stdout[-2000:]
-    served.git("checkout", "--quiet", "doctune/cleaning.py")
+    served.git("checkout", "--quiet", "doctune/cleaning/__init__.py")
 
 
 def test_mlflow_s_losses_are_repaired(served):

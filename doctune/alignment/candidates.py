@@ -36,6 +36,7 @@ class PageAlignment:
     candidates: list[Candidate] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    masked: Counter[str] = field(default_factory=Counter)  # values of personal data replaced in pairs, by kind
     examples: list[tuple[str, int]] = field(default_factory=list)  # (reason, line) of what was dropped
     broken: list[tuple[int, str]] = field(default_factory=list)  # (line, what is wrong with the page's front matter)
     english: dict[int, str] = field(

@@ -54,6 +54,7 @@ def align_pages(
         paired_pages += bool(found)
         whole.counts += account.counts
         whole.dropped += account.dropped
+        whole.masked += account.masked
         broken += [{"page": item.path, "line": line, "problem": problem} for line, problem in account.broken]
         for reason, line in account.examples:
             places = examples.setdefault(reason, [])
@@ -74,6 +75,7 @@ def align_pages(
             "by_method": dict(sorted(Counter(pair["method"] for pair in pairs).items())),
         },
         "dropped": dict(whole.dropped.most_common()),
+        "masked": dict(sorted(whole.masked.items())),
         "examples": dict(sorted(examples.items())),
         "broken_front_matter": broken,
     }

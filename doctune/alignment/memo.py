@@ -27,9 +27,9 @@ from doctune.files import hash_path, hash_text
 if TYPE_CHECKING:
     from doctune.alignment.corpus import Work
 
-CODE = ("alignment", "cleaning.py", "html.py", "markdown.py", "prose.py", "spans.py", "text.py")
-LIBRARIES = ("markdown-it-py", "numpy", "rapidfuzz", "snowballstemmer")
-KEPT = ("counts", "dropped", "examples", "broken")
+CODE = ("alignment", "cleaning", "html.py", "markdown.py", "placeholders.py", "prose.py", "spans.py", "text.py")
+LIBRARIES = ("detect-secrets", "ftfy", "markdown-it-py", "numpy", "phonenumberslite", "rapidfuzz", "snowballstemmer")
+KEPT = ("counts", "dropped", "masked", "examples", "broken")
 
 
 def fingerprint(params: AlignParams) -> str:
@@ -98,6 +98,7 @@ def _read(value: bytes) -> tuple[list[Pair], PageAlignment]:
     account = PageAlignment(
         counts=Counter(kept["counts"]),
         dropped=Counter(kept["dropped"]),
+        masked=Counter(kept["masked"]),
         examples=[(reason, line) for reason, line in kept["examples"]],
         broken=[(line, problem) for line, problem in kept["broken"]],
     )

@@ -15,7 +15,7 @@ from doctune.alignment.params import AlignParams
 from doctune.alignment.sentences import sentence_pairs
 from doctune.alignment.structure import align_structure
 from doctune.alignment.titles import front_matter_pairs
-from doctune.cleaning import reason_to_drop
+from doctune.cleaning import mask, reason_to_drop
 from doctune.files import hash_text
 from doctune.markdown import Document
 
@@ -62,9 +62,10 @@ def _clean(path: str, account: PageAlignment, params: AlignParams) -> list[Pair]
         if reason:
             account.drop(reason, found.zh_lines[0])
             continue
-        content = found.en, found.zh
-        pairs.append(_pair(path, found, seen[content]))
-        seen[content] += 1
+        en, zh, masked = mask(found.en, found.zh)
+        account.masked.update(masked)
+        pairs.append(_pair(path, replace(found, en=en, zh=zh), seen[en, zh]))
+        seen[en, zh] += 1
     return pairs
 
 

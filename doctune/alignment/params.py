@@ -14,7 +14,7 @@ class AlignParams(Section):
     max_chars: int = Field(gt=0, description="longest text of either side, joined to one line")
     min_ratio: float = Field(gt=0, description="least length ratio")
     max_ratio: float = Field(gt=0, description="largest length ratio")
-    max_latin: float = Field(gt=0, le=1, description="largest share of Latin letters in Chinese prose")
+    max_latin: float = Field(gt=0, le=1, description="largest share of sentences left in English")
 
     @model_validator(mode="after")
     def _ordered(self) -> "AlignParams":
