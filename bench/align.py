@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 from doctune.alignment.candidates import PageAlignment
 from doctune.alignment.comments import align_comments
 from doctune.alignment.lattice import chance
-from doctune.alignment.likeness import items
 from doctune.alignment.structure import beads, comparable
 from doctune.markdown import TEXT_KINDS, Block, Document
 from doctune.text import flatten
@@ -84,7 +83,7 @@ def scores(total: Counter[str]) -> dict[str, float]:
 
 
 def doctune_links(gold: Gold) -> Links:
-    found = beads(items(gold.en, "en"), gold.zh, PageAlignment())
+    found = beads(gold.en, gold.zh, PageAlignment())
     return {(i, j) for bead in found if chance(bead) >= MIN_SCORE for i in range(*bead.en) for j in range(*bead.zh)}
 
 

@@ -76,7 +76,7 @@ _STOP = re.compile(
     r"|(?P<container>^[ \t>]*:{3,}[^:\n]*$)"
     r"|(?P<comment><!--)"
     r"|(?P<ticks>`+)"
-    r"|(?P<shortcode>\{\{[<%]\s*(?P<closing>/?)\s*(?P<name>[\w-]+)(?:\"[^\"]*\"|`[^`]*`|[^\"`{}])*?[%>]\}\})"
+    r"|(?P<shortcode>\{\{[<%]\s*+(?P<closing>/?)\s*+(?P<name>[\w-]++)(?:\"[^\"]*\"|`[^`]*`|[^\"`{}])*?[%>]\}\})"
     r"|(?P<raw><(?P<tag>pre|script|style)\b)",
     re.M | re.I,
 )
@@ -115,7 +115,9 @@ def _opaque(source: str, start: int, end: int) -> Iterator[Span]:
             at = end if closing < 0 else closing + 3
             yield Span("comment", match.start(), at)
         elif match["container"]:
-            yield Span("shortcode", match.start() + len(match["container"]) - len(match["container"].lstrip(" \t>")), at)
+            yield Span(
+                "shortcode", match.start() + len(match["container"]) - len(match["container"].lstrip(" \t>")), at
+            )
         elif match["fence"]:
             at = _fence_end(source, match, end)
             yield Span("code", match.start("mark"), at)

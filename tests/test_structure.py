@@ -14,7 +14,7 @@ from doctune.alignment.corpus import align_pages
 from doctune.alignment.lattice import MERGE, SKIP, align, chance
 from doctune.alignment.learning import learn, write
 from doctune.alignment.lexicon import load, stems, units
-from doctune.alignment.likeness import items, likeness, tables
+from doctune.alignment.likeness import items, likeness, merged
 from doctune.alignment.names import partners
 from doctune.alignment.page import align_page
 from doctune.alignment.params import AlignParams
@@ -187,6 +187,15 @@ def test_comments_hold_the_page_and_structure_fills_the_rest() -> None:
     ]
 
 
+def test_a_comment_inside_a_line_leaves_the_line_whole() -> None:
+    chinese = "- **dryRun** <!--(*in query*):-->（**查询参数**）: string\n- <!--Default:-->默认值：8080\n"
+    english = "- **dryRun** (*in query*): string\n- Default: 8080\n"
+    assert pairs(chinese, english) == {
+        ("**dryRun** (*in query*): string", "**dryRun** （**查询参数**）: string"),
+        ("Default: 8080", "默认值：8080"),
+    }
+
+
 def test_what_a_comment_explains_is_not_explained_again_by_todays_english() -> None:
     chinese = "<!--\nThe default is ten.\n\nUse `old-flag` to change the default.\n-->\n默认值是十。\n\n使用其他参数。\n\n一切都可以修改。\n"
     english = "The default is ten.\n\nOther parameters can be used too.\n"
@@ -292,8 +301,8 @@ def test_likeness(en: str, right: str, wrong: str) -> None:
 
 def test_only_like_neighbours_are_taken_as_one() -> None:
     english = items(Document("## A\n\nOne.\n\nTwo.\n\n- three\n").blocks(), "en")
-    one, two_en, two_zh = tables(english, items(Document("甲。\n").blocks(), "zh"))
-    assert one.shape == (4, 1) and two_zh is None and two_en is not None
+    two_en, two_zh = merged(english, items(Document("甲。\n").blocks(), "zh"))
+    assert two_zh is None and two_en is not None and two_en.shape == (3, 1)
     assert list(two_en[:, 0] > -30) == [False, True, False]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from doctune.alignment.lattice import align
-from doctune.alignment.likeness import items, tables
+from doctune.alignment.likeness import items, likeness, merged
 from doctune.markdown import Block
 
 SAME_SHAPE = 3.0  # log-odds that block n belongs to block n when kinds and counts agree
@@ -44,20 +44,23 @@ def align_blocks(en: Sequence[Block], zh: Sequence[Block], start: int, least: fl
     """Align text blocks; `start` is the English block that the comment before the Chinese passage begins with.
 
     Chinese blocks without a Chinese character take part: they pair with the English that was left as it is. `least`
-    is the lowest confidence that a match may have where shapes differ.
+    is the lowest confidence that a match may have.
     """
     rows, columns = len(en), len(zh)
     if rows * columns > MOST_CELLS:
         return Alignment([], dict.fromkeys(range(rows), "passage_too_long"), False)
     if not en or not zh:
         return Alignment([], dict.fromkeys(range(rows), "no_counterpart"), False)
-    one, two_en, two_zh = tables(items(en, "en"), items(zh, "zh"), merges=rows != columns or rows > 1)
+    source, target = items(en, "en"), items(zh, "zh")
+    one = likeness(source, target)
     if [b.kind for b in en] == [b.kind for b in zh]:
         values = [SAME_SHAPE + float(one[n, n]) for n in range(rows)]
         if min(values) > 0:
             found = [Match((n, n + 1), (n, n + 1), _sigmoid(value)) for n, value in enumerate(values)]
-            return Alignment(found, {}, True)
+            sure = [match for match in found if match.confidence >= least]
+            return Alignment(sure, {m.en[0]: "uncertain" for m in found if m.confidence < least}, True)
     one[start, 0] += FIRST
+    two_en, two_zh = merged(source, target)
     matches, doubtful = [], {}
     for bead in align(one, two_en, two_zh, skip=SKIP, merge=MERGE):
         table = (

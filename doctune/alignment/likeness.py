@@ -40,6 +40,7 @@ LOOSE_KIND = -1.0
 SAME_ANCHOR, OTHER_ANCHOR, HEADINGS, OTHER_LEVEL = 4.0, -3.0, 1.0, -2.0
 SAME_VERBATIM, LIKE_VERBATIM, OTHER_VERBATIM = 7.0, 2.0, -4.0
 NEVER = -40.0
+NEIGHBOURS = frozenset((("paragraph", "paragraph"), ("list_item", "list_item"), ("list_item", "paragraph")))
 UNTRANSLATED, SAME_TEXT = -3.0, 6.0  # no Chinese character in it: another text, or the very same
 
 
@@ -110,14 +111,11 @@ def likeness(en: Sequence[Item], zh: Sequence[Item]) -> Table:
     return _with_kinds(table, en, zh, same, shared)
 
 
-def tables(en: Sequence[Item], zh: Sequence[Item], merges: bool = True) -> tuple[Table, Table | None, Table | None]:
-    """What `lattice.align` takes: likeness of one with one, two English with one Chinese, one English with two Chinese.
+def merged(en: Sequence[Item], zh: Sequence[Item]) -> tuple[Table | None, Table | None]:
+    """Likeness of two English items with one Chinese, and of one English with two Chinese, as `lattice.align` takes it.
 
-    Only neighbouring paragraphs, or neighbouring list items, are taken as one.
+    Only neighbouring paragraphs or list items, and an item with the paragraph after it, are taken as one.
     """
-    one = likeness(en, zh)
-    if not merges:
-        return one, None, None
     two_en = two_zh = None
     if len(en) > 1:
         pairs, may = _neighbours(en)
@@ -125,12 +123,12 @@ def tables(en: Sequence[Item], zh: Sequence[Item], merges: bool = True) -> tuple
     if len(zh) > 1:
         pairs, may = _neighbours(zh)
         two_zh = np.where(may[None, :], likeness(en, pairs), NEVER)
-    return one, two_en, two_zh
+    return two_en, two_zh
 
 
 def _neighbours(side: Sequence[Item]) -> tuple[list[Item], Table]:
     steps = list(pairwise(side))
-    may = [left.kind == right.kind and left.kind in ("paragraph", "list_item") for left, right in steps]
+    may = [(left.kind, right.kind) in NEIGHBOURS for left, right in steps]
     return [left + right for left, right in steps], np.array(may)
 
 

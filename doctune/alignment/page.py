@@ -34,7 +34,9 @@ def align_page(path: str, chinese: str, english: str | None, params: AlignParams
     account = align_comments(page, blocks, params.min_score)
     parts = [front_matter_pairs(page, blocks, english_page), account]
     if english_page is not None:
-        parts.append(align_structure(english_page.blocks(), blocks, account, params.min_score))
+        account.counts["inline_comments_left_to_structure"] += account.dropped.pop("inline_says_more", 0)
+        plain = page.without_comments(blocks)  # a comment inside a line leaves the line whole
+        parts.append(align_structure(english_page.blocks(), plain.blocks(), account, params.min_score))
     whole = PageAlignment()
     for part in parts:
         whole.add(part)

@@ -10,7 +10,7 @@ A translator seldom leaves a sentence out but often joins or splits them, so the
 import re
 
 from doctune.alignment.lattice import align, chance
-from doctune.alignment.likeness import items, tables
+from doctune.alignment.likeness import items, likeness, merged
 from doctune.markdown import Block
 from doctune.placeholders import protect, restore
 from doctune.text import Lang, flatten
@@ -45,8 +45,9 @@ def sentence_pairs(en: str, zh: str) -> list[tuple[str, str, float]]:
     source, target = cut_sentences(en, "en"), cut_sentences(zh, "zh")
     if len(source) < 2 and len(target) < 2:
         return [(en, zh, 1.0)]
-    sides = [[Block("paragraph", text, 0, 0, 1, 1) for text in texts] for texts in (source, target)]
-    beads = align(*tables(items(sides[0], "en"), items(sides[1], "zh")), skip=SKIP, merge=MERGE)
+    en_items = items([Block("paragraph", text, 0, 0, 1, 1) for text in source], "en")
+    zh_items = items([Block("paragraph", text, 0, 0, 1, 1) for text in target], "zh")
+    beads = align(likeness(en_items, zh_items), *merged(en_items, zh_items), skip=SKIP, merge=MERGE)
     return [
         (" ".join(source[slice(*bead.en)]), "".join(target[slice(*bead.zh)]), chance(bead))
         for bead in beads
