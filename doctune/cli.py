@@ -94,7 +94,9 @@ def models(
     from doctune.registry.api import RegisterParams, connect, list_versions
     from doctune.section import load_section
 
-    table = Table("version", "aliases", "tuned BLEU", "base BLEU", "data", "code", "ships")
+    table = Table()
+    for heading in ("version", "aliases", "tuned BLEU", "base BLEU", "data", "code", "ships"):
+        table.add_column(heading, no_wrap=True)
     for version in list_versions(connect(), name or load_section(RegisterParams, "register").name):
         tags = version.tags
         table.add_row(
@@ -102,8 +104,8 @@ def models(
             ", ".join(version.aliases),
             tags.get("tuned_bleu", ""),
             tags.get("base_bleu", ""),
-            tags.get("data_revision", "")[:12],
-            tags.get("git_commit", "")[:12],
+            tags.get("data_revision", "")[:8],
+            tags.get("git_commit", "")[:8],
             "yes" if version.shipped else "no",
         )
     Console().print(table)

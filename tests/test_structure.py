@@ -18,7 +18,7 @@ from doctune.alignment.likeness import items, likeness, merged
 from doctune.alignment.names import partners
 from doctune.alignment.page import align_page
 from doctune.alignment.params import AlignParams
-from doctune.alignment.sentences import cut_sentences, sentence_pairs
+from doctune.alignment.sentences import cut_sentences, leaves_out, sentence_pairs
 from doctune.alignment.trees import align_trees
 from doctune.errors import DoctuneError
 from doctune.markdown import Document
@@ -323,6 +323,21 @@ def test_only_like_neighbours_are_taken_as_one() -> None:
 )
 def test_cut_sentences(lang: str, text: str, want: list[str]) -> None:
     assert cut_sentences(text, lang) == want  # type: ignore[arg-type]  # "en" or "zh"
+
+
+@pytest.mark.parametrize(
+    ("zh", "lacks"),
+    [
+        pytest.param("每个节点都运行一个 kubelet。默认值为 10 秒。", False, id="whole"),
+        pytest.param("每个节点都运行一个 kubelet，默认值为 10 秒。", False, id="joined"),
+        pytest.param("每个节点都运行一个 kubelet。", True, id="second-left-out"),
+        pytest.param(
+            "每个节点都运行一个 kubelet，它负责启动容器，并持续检查容器的状态。", True, id="explained-instead"
+        ),
+    ],
+)
+def test_a_sentence_left_out(zh: str, lacks: bool) -> None:
+    assert leaves_out("Every node runs a kubelet. The default value is 10 seconds.", zh) == lacks
 
 
 def test_sentences_of_a_pair() -> None:

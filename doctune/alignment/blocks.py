@@ -60,7 +60,7 @@ def align_blocks(en: Sequence[Block], zh: Sequence[Block], start: int, least: fl
             sure = [match for match in found if match.confidence >= least]
             return Alignment(sure, {m.en[0]: "uncertain" for m in found if m.confidence < least}, True)
     one[start, 0] += FIRST
-    two_en, two_zh = merged(source, target)
+    two_en, two_zh = merged(source, target, cells=True)
     matches, doubtful = [], {}
     for bead in align(one, two_en, two_zh, skip=SKIP, merge=MERGE):
         table = (

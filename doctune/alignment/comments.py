@@ -112,7 +112,7 @@ def _is_inline(page: Document, comment: Block) -> bool:
 def _align_passage(passage: _Passage, section: "Section", least: float, result: PageAlignment) -> None:
     en = passage.en
     wholes = {flatten(b.text, "en") for b in en}
-    zh = [b for b in passage.zh if has_cjk(b.text) or flatten(b.text, "en") in wholes]
+    zh = [b for b in passage.zh if has_cjk(b.text) or any(flatten(b.text, "en") in whole for whole in wholes)]
     if passage.inline:
         zh = zh[:1]
         if zh and _says_more(en, zh[0]):

@@ -111,24 +111,25 @@ def likeness(en: Sequence[Item], zh: Sequence[Item]) -> Table:
     return _with_kinds(table, en, zh, same, shared)
 
 
-def merged(en: Sequence[Item], zh: Sequence[Item]) -> tuple[Table | None, Table | None]:
+def merged(en: Sequence[Item], zh: Sequence[Item], cells: bool = False) -> tuple[Table | None, Table | None]:
     """Likeness of two English items with one Chinese, and of one English with two Chinese, as `lattice.align` takes it.
 
-    Only neighbouring paragraphs or list items, and an item with the paragraph after it, are taken as one.
+    Only neighbouring paragraphs or list items, and an item with the paragraph after it, are taken as one; with `cells`
+    Chinese table cells too, which an HTML table's cell with two paragraphs reads as.
     """
     two_en = two_zh = None
     if len(en) > 1:
-        pairs, may = _neighbours(en)
+        pairs, may = _neighbours(en, NEIGHBOURS)
         two_en = np.where(may[:, None], likeness(pairs, zh), NEVER)
     if len(zh) > 1:
-        pairs, may = _neighbours(zh)
+        pairs, may = _neighbours(zh, NEIGHBOURS | {("table_cell", "table_cell")} if cells else NEIGHBOURS)
         two_zh = np.where(may[None, :], likeness(en, pairs), NEVER)
     return two_en, two_zh
 
 
-def _neighbours(side: Sequence[Item]) -> tuple[list[Item], Table]:
+def _neighbours(side: Sequence[Item], kinds: Set[tuple[str, str]]) -> tuple[list[Item], Table]:
     steps = list(pairwise(side))
-    may = [(left.kind, right.kind) in NEIGHBOURS for left, right in steps]
+    may = [(left.kind, right.kind) in kinds for left, right in steps]
     return [left + right for left, right in steps], np.array(may)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from doctune.alignment.candidates import Candidate, PageAlignment
 from doctune.alignment.comments import align_comments
 from doctune.alignment.params import AlignParams
-from doctune.alignment.sentences import sentence_pairs
+from doctune.alignment.sentences import leaves_out, sentence_pairs
 from doctune.alignment.structure import align_structure
 from doctune.alignment.titles import front_matter_pairs
 from doctune.cleaning import mask, reason_to_drop
@@ -61,6 +61,8 @@ def _clean(path: str, account: PageAlignment, params: AlignParams) -> list[Pair]
     pairs: list[Pair] = []
     for found in account.candidates:
         reason = reason_to_drop(found.en, found.zh, params.limits)
+        if not reason and leaves_out(found.en, found.zh):
+            reason = "sentence_left_out"
         if reason:
             account.drop(reason, found.zh_lines[0])
             continue
