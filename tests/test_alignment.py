@@ -477,6 +477,7 @@ def test_traps(source: str, want: list[tuple[str, str, str]]) -> None:
         ),
         pytest.param("<!--\nNever closed.\n\n甲乙丙。\n", {"unclosed_comment": 1}, id="unclosed"),
         pytest.param("<td><!--Default:-->默认值：8080</td>\n", {"inline_says_more": 1}, id="inline-with-a-value"),
+        pytest.param("<td><!--Default:-->默认值：[]</td>\n", {"inline_says_more": 1}, id="inline-with-an-empty-list"),
         pytest.param("<!--\n## kubectl\n-->\n## kubectl {#k}\n", {"no_chinese_after_comment": 1}, id="same-heading"),
         pytest.param(
             "<!--\n- `--port`\n- A port.\n-->\n- `--port`\n- 一个端口。\n", {"untranslated": 1}, id="code-item"

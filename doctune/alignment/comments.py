@@ -147,6 +147,8 @@ def _align_passage(passage: _Passage, section: "Section", least: float, result: 
 
 def _says_more(en: list[Block], zh: Block) -> bool:
     """True when an inline passage goes on after the translation with a value: `<!--Default:-->默认值：0.0.0.0`."""
+    if en[-1].text.rstrip().endswith(":") and not zh.text.rstrip().endswith((":", "：")):
+        return True
     known = frozenset[str]().union(*(features(b.text, "en").words | features(b.text, "en").anchors for b in en))
     found = features(zh.text, "zh")
     return bool((found.words | found.anchors) - known)
