@@ -7,6 +7,7 @@ normalise("⼀个\\u200b ＰＯＤ，占用 ５ 个端口")
 """
 
 import re
+import sys
 import unicodedata
 from functools import lru_cache
 from typing import Literal
@@ -30,6 +31,7 @@ _SHORTCODE_TERM = re.compile(r"\bterm_id\s*=\s*[\"“]([^\"”]*)[\"”]")
 _TAG = re.compile(r"</?[A-Za-z](?:\{\{<.*?>\}\}|[^<>])*>")
 _LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\](?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\[\]]*\])")
 _NOT_SHOWN = re.compile(r"[\W_]+")
+_WORD = re.compile(rf"(?![\W_])[{IDEOGRAPH}]|[^\W_{IDEOGRAPH}]+")
 
 # What `normalise` mends, all of it seen on real pages: text pasted from PDFs, from word processors, from chats.
 _SPACES = "\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\x0b\x0c\x1c-\x1f"
@@ -163,5 +165,21 @@ def match_key(text: str) -> str:
 
     A text of marks only keeps them, so that the key is never empty for a text that is not.
     """
-    plain = unicodedata.normalize("NFKC", visible(normalise(text))).casefold()
-    return _NOT_SHOWN.sub("", plain) or "".join(text.split())
+    return letters(visible(normalise(text))) or "".join(text.split())
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of `match_key(text)`, a Chinese character being one of its own; joined they are the key.
+
+    words("Use **`kubectl`** to\nlist [Pods](/a/)") == ("use", "kubectl", "to", "list", "pods")
+    """
+    return tuple(map(sys.intern, _WORD.findall(_plain(visible(normalise(text)))))) or ("".join(text.split()),)
+
+
+def letters(text: str) -> str:
+    """Letters and digits alone, whatever their case and width, those of markup among them: "[Pods](/a/)" is "podsa"."""
+    return _NOT_SHOWN.sub("", _plain(text))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()

@@ -6,6 +6,7 @@ crawl:
   tree: examples/site
   url: https://github.com/kubernetes/website
   ref: main
+  since: v1.33                                  # an older revision to compare with, or ''
   source_dir: content/en/docs
   target_dir: content/zh-cn/docs
   licence: CC-BY-4.0                            # of the pages, for the data card
@@ -81,6 +82,7 @@ def _line(text: str) -> str:
 class CrawlParams(Section):
     """Section `crawl`. `tree` is watched by DVC whichever source is read, so it is always a folder.
 
+    `since` is a branch, tag or commit of the same repository, whose pages are kept beside those of `ref`; '' for none.
     The two content folders are relative to the repository or tree, and neither lies in the other. licence (SPDX) and
     attribution are what the source asks of those who use its pages; the data card states them.
     """
@@ -90,6 +92,7 @@ class CrawlParams(Section):
     tree: str
     url: Annotated[str, AfterValidator(_url)]
     ref: Annotated[str, AfterValidator(_ref)]
+    since: Annotated[str, AfterValidator(_ref)]
     source_dir: Annotated[str, AfterValidator(_content_dir)]
     target_dir: Annotated[str, AfterValidator(_content_dir)]
     licence: Annotated[str, AfterValidator(_licence)]
@@ -101,6 +104,8 @@ class CrawlParams(Section):
             raise ValueError("tree: wanted a local folder (DVC watches it in either case)")
         if self.source == "git" and not (self.url and self.ref):
             raise ValueError("url, ref: wanted both when source is git")
+        if self.source != "git" and self.since:
+            raise ValueError("since: wanted '' unless source is git, as only a repository keeps older revisions")
         source, target = PurePosixPath(self.source_dir), PurePosixPath(self.target_dir)
         if source.is_relative_to(target) or target.is_relative_to(source):
             raise ValueError("source_dir, target_dir: wanted two folders, neither inside the other")
