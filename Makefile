@@ -4,8 +4,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 run: .venv/ready          ## the whole pipeline; PRESET=name, ARGS="--set section.key=value"
 	doctune run $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
-test: .venv/ready         ## all tests, end-to-end ones included
-	python -m pytest $(ARGS)
+test: .venv/ready         ## all tests, end-to-end ones included, two files at a time
+	python -m pytest -n 2 --dist loadfile $(ARGS)
 
 repro: .venv/ready        ## the same pipeline through DVC alone
 	dvc repro

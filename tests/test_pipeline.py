@@ -198,13 +198,13 @@ def test_killed_runs_leave_nothing_running_and_resume(served):
     output, _ = running.communicate(timeout=120)
     assert running.returncode != 0
     assert "SIGKILL" in output.splitlines()[-1] and "train" in output.splitlines()[-1], output[-1500:]
-    wait_for(lambda: not processes_of(served), 20)
+    wait_for(lambda: not processes_of(served), 60)
 
     running = served.start("doctune", "run")
     wait_for(lambda: training_process(served))
     os.kill(running.pid, signal.SIGKILL)
     running.communicate(timeout=120)
-    wait_for(lambda: not processes_of(served), 20)
+    wait_for(lambda: not processes_of(served), 60)
 
     after = served.run("doctune", "run")
     assert states(after)["train"] == "Completed" and "resumed at step" in after.stdout, after.stdout[-3000:]
