@@ -84,7 +84,12 @@ def read_json(path: Path) -> Any:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read JSON Lines, one object a line; blank lines are allowed."""
-    rows = []
+    return list(iterate_jsonl(path))
+
+
+def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The same, an object at a time, for files that need not be in memory as a whole."""
+    number = 0
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -92,12 +97,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise DoctuneError(f"{path}:{number} holds {type(row).__name__}, wanted a JSON object a line")
-                    rows.append(row)
+                    yield row
     except FileNotFoundError:
         raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DoctuneError(f"{path}:{len(rows) + 1} is not valid JSON Lines ({error})") from None
-    return rows
+    except json.JSONDecodeError as error:
+        raise DoctuneError(f"{path}:{number} is not valid JSON Lines ({error})") from None
+    except UnicodeDecodeError as error:
+        raise DoctuneError(f"{path}:{number + 1} is not valid JSON Lines ({error})") from None
 
 
 def read_parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:

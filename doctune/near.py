@@ -64,7 +64,7 @@ class NearIndex:
     ) -> None:
         self._threshold = threshold
         self._numbers: dict[tuple[int, str], int] = {}  # of a side's words: n-grams of two sides are never equal
-        self._added: "list[list[array[int]]]" = []
+        self._added: list[list[array[int]]] = []
         self._sizes = [_Size(size, threshold, len(likely), inside) for size in sizes]
         for sides in likely:
             numbered = self._numbered(sides)

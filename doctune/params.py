@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from doctune.alignment import AlignParams
+from doctune.alignment.params import AlignParams
 from doctune.errors import DoctuneError
+from doctune.extra.params import ExtraParams
 from doctune.files import whole_file
 from doctune.models import BaseParams
 from doctune.onnx import ExportParams
@@ -34,6 +35,7 @@ class Params(Section):
 
     crawl: CrawlParams
     align: AlignParams
+    extra: ExtraParams
     split: SplitParams
     base: BaseParams
     train: TrainParams

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from doctune.errors import DoctuneError
 from doctune.files import hash_text
 from doctune.leakage import leakage
+from doctune.mixing import is_extra
 from doctune.near import LONGEST, NGRAMS, NearIndex
 from doctune.section import Section
 from doctune.since import changed
@@ -67,6 +68,8 @@ def split(
 ) -> tuple[dict[str, list[Pair]], dict[str, Any]]:
     """Split rows (with `id`, `en`, `zh`, `page`, `kind`) into train, valid and test, each sorted by page and line.
 
+    Extra rows (`mixing.is_extra`) are train rows to every rule and never anything else.
+
     `old` holds the pages of the revision that `test_since` compares with. Removed and counted: what did not change on a
     page that did (`test_since`); rows repeated within a split (same `en` and `zh` by `text.match_key`); rows over a
     cap; train and valid rows whose source is a test source or a near duplicate of one, and train rows whose source is
@@ -78,7 +81,6 @@ def split(
     rows = sieve.rows
     pages = {name: {row["page"] for row in rows[name]} for name in NAMES}
     sieve.removed["unchanged_on_changed_pages"] = len(everything) - sum(map(len, rows.values()))
-
     for name in NAMES:
         sieve.keep(name, "repeated", _distinct(rows[name], params))
     sieve.keep("test", "over_cap", _capped(rows["test"], params.max_test, params.seed))
@@ -153,14 +155,15 @@ def _placed(rows: list[Pair], params: SplitParams, old: Iterable[Mapping[str, An
         old = list(old)
         if not old:
             raise DoctuneError("split.test_since wants pages of an older revision, got none; set crawl.since to one")
-        new = changed((row for row in rows if not _matches(row["page"], params.train_only)), old)
+        asked = (row for row in rows if not is_extra(row) and not _matches(row["page"], params.train_only))
+        new = changed(asked, old)
     moved = {row["page"] for row in rows if row["id"] in new}
     placed: dict[str, list[Pair]] = {name: [] for name in NAMES}
     for row in rows:
         if row["id"] in new:
             placed["test"].append(row)
         elif row["page"] not in moved:
-            placed[page_split(row["page"], params)].append(row)
+            placed["train" if is_extra(row) else page_split(row["page"], params)].append(row)
     return placed
 
 
@@ -232,6 +235,7 @@ def _refuse_empty(rows: dict[str, list[Pair]], pages: dict[str, set[str]], total
     }
     if params.test_since:
         advice |= {"test": "set crawl.since to an older revision", "train": "set crawl.since to a newer revision"}
+        advice["valid"] += " or set crawl.since to a newer revision"
     raise DoctuneError(
         f"wanted rows in train, valid and test, got {got} from {total} pairs; "
         + "; ".join(advice[name] for name in empty)

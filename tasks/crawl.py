@@ -6,7 +6,7 @@
 source (git at the commit in the lock, or a local tree)
     -> pages.parquet  one row a page: lang, path, revision, text
     -> since.parquet  the same at the older revision crawl.since; no rows where none is asked for
-    -> crawl.json     pages per language and on both sides, what was skipped and why
+    -> crawl.json     pages per language and on both sides, what was skipped and why, licence
 """
 
 from pathlib import Path
@@ -24,6 +24,7 @@ def main(lock: Path, pages: Path, since: Path, report: Path) -> None:
     older, older_counts = read_since(params, entry)
     write_pages(pages, rows)
     write_pages(since, older)
+    counts |= {"licence": params.licence, "attribution": params.attribution}
     write_json(report, counts if older_counts is None else counts | {"since": older_counts})
     number, both = counts["pages"], counts["pages_on_both_sides"]
     skipped = sum(sum(reasons.values()) for reasons in counts["skipped"].values())

@@ -1,7 +1,7 @@
 """Near duplicates: what counts as one, and that the index finds exactly what comparing all with all finds."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doctune.near import NGRAMS, NearIndex, jaccard, ngrams
@@ -21,7 +21,9 @@ def near(one: str, two: str, threshold: float = 0.8, sizes: tuple[int, ...] = NG
     ("one", "two", "want"),
     [
         pytest.param(LINE, LINE, True, id="same"),
-        pytest.param(LINE, "**Drain** the [node](/n/) first, AND THEN take it out\nof the `cluster` for good", True, id="markup"),
+        pytest.param(
+            LINE, "**Drain** the [node](/n/) first, AND THEN take it out\nof the `cluster` for good", True, id="markup"
+        ),
         pytest.param(LINE, LINE.replace("node", "machine"), True, id="one-word-of-many"),
         pytest.param(LINE, LINE.replace("node", "machine").replace("cluster", "pool"), False, id="two-words-of-many"),
         pytest.param(LINE, "For good: take the node out of the cluster, and then drain it first", True, id="order"),
@@ -59,7 +61,7 @@ def test_every_side_must_be_near() -> None:
     assert index.near(index.shape(words("Say something else."), words(LINE_ZH))) == []
 
 
-TEXT = st.lists(st.sampled_from("a b c d e f g h".split()), min_size=1, max_size=9)
+TEXT = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f", "g", "h"]), min_size=1, max_size=9)
 SIDES = st.tuples(TEXT, TEXT)
 THRESHOLD = st.sampled_from([0.1, 0.3, 0.5, 0.6, 2 / 3, 0.75, 0.8, 0.9, 1.0])
 
@@ -72,14 +74,14 @@ def all_with_all(
         for number, text in enumerate(texts)
         if any(
             all(
-                jaccard(ngrams(one, size), ngrams(two, size)) >= threshold
-                for one, two in zip(text, asked, strict=True)
+                jaccard(ngrams(one, size), ngrams(two, size)) >= threshold for one, two in zip(text, asked, strict=True)
             )
             for size in sizes
         )
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT.map(lambda text: (text,)), max_size=12), TEXT, THRESHOLD, st.sampled_from([(1,), (3,), NGRAMS]))
 def test_the_index_finds_what_comparing_all_finds(texts, asked, threshold, sizes) -> None:
     index = NearIndex(threshold, sizes, texts)
@@ -88,6 +90,7 @@ def test_the_index_finds_what_comparing_all_finds(texts, asked, threshold, sizes
     assert index.near(index.shape(asked)) == all_with_all(texts, (asked,), threshold, sizes)
 
 
+@settings(deadline=None)
 @given(st.lists(SIDES, min_size=1, max_size=12), THRESHOLD, st.sampled_from([(1,), (2, 3), NGRAMS]))
 def test_and_so_when_only_what_was_counted_is_asked_for(texts, threshold, sizes) -> None:
     index = NearIndex(threshold, sizes, texts, inside=True)

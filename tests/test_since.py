@@ -46,7 +46,10 @@ def is_changed(en: str, zh: str, page: str = "nodes.md") -> bool:
             id="wrapped-elsewhere",
         ),
         pytest.param(
-            "It needs a [container runtime](/new/#x).", "它需要一个[容器运行时](/zh-cn/new/#x)。", False, id="a-link-moved"
+            "It needs a [container runtime](/new/#x).",
+            "它需要一个[容器运行时](/zh-cn/new/#x)。",
+            False,
+            id="a-link-moved",
         ),
         pytest.param("It needs a container runtime.", "它需要一个**容器运行时**。", False, id="other-markup"),
         pytest.param("Every node has a *name*.", "它的名称不能重复。", False, id="english-on-the-english-page"),

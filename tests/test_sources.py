@@ -57,6 +57,8 @@ def knobs(**changes: Any) -> dict[str, Any]:
         "since": "",
         "source_dir": "content/en/docs",
         "target_dir": "content/zh-cn/docs",
+        "licence": "CC-BY-4.0",
+        "attribution": "The Harbour Authors",
     } | changes
 
 
@@ -144,6 +146,8 @@ SITE_PAGES = [("en", "nodes.md"), ("en", "tasks/drain.md"), ("zh", "nodes.md"), 
         pytest.param({"source": "svn"}, "source: ", id="unknown-source"),
         pytest.param({"depth": 1}, "depth: unknown key", id="unknown-key"),
         pytest.param({"tree": ""}, "tree: wanted a local folder", id="no-tree"),
+        pytest.param({"licence": "CC BY 4.0"}, "licence: wanted an SPDX", id="licence-is-no-identifier"),
+        pytest.param({"attribution": "Ann\nBo"}, "attribution: wanted one line", id="attribution-of-two-lines"),
     ],
 )
 def test_bad_knobs_are_refused(changes: dict[str, Any], said: str) -> None:
@@ -810,8 +814,10 @@ def test_the_stage_writes_rows_and_report(far: Path, capsys: pytest.CaptureFixtu
     main(**FILES)
     assert capsys.readouterr().out == "2 English and 2 Chinese pages, 1 on both sides; 1 other files skipped\n"
     assert names(load_pages(FILES["pages"])) == SITE_PAGES
-    assert read_json(FILES["report"])["pages"] == {"en": 2, "zh": 2}
-    assert load_pages(FILES["since"]) == [] and "since" not in read_json(FILES["report"])
+    report = read_json(FILES["report"])
+    assert report["pages"] == {"en": 2, "zh": 2}
+    assert (report["licence"], report["attribution"]) == ("CC-BY-4.0", "The Harbour Authors")
+    assert load_pages(FILES["since"]) == [] and "since" not in report
 
 
 def test_the_stage_writes_an_older_revision_too(far: Path, capsys: pytest.CaptureFixture[str]) -> None:

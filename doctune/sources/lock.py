@@ -127,9 +127,7 @@ def resolve(url: str, ref: str, knob: str = "crawl.ref") -> str:
             if not COMMIT.fullmatch(commit):
                 raise DoctuneError(f"wanted a commit of 40 characters (SHA-1), got {commit!r} for {ref} of {url}")
             return commit
-    raise DoctuneError(
-        f"{url} has no branch or tag {ref!r}; check {knob} (a commit is given by all its 40 characters)"
-    )
+    raise DoctuneError(f"{url} has no branch or tag {ref!r}; check {knob} (a commit is given by all its 40 characters)")
 
 
 def _entries(path: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ crawl:
   since: v1.33                                  # an older revision to compare with, or ''
   source_dir: content/en/docs
   target_dir: content/zh-cn/docs
+  licence: CC-BY-4.0                            # of the pages, for the data card
+  attribution: The Kubernetes Authors, https://kubernetes.io/docs/
 """
 
 import re
@@ -23,6 +25,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _SCHEME = re.compile(r"(https?|ssh|git|file)://.+")
 _SCP_LIKE = re.compile(r"(\w[\w.-]*@)?\w[\w.-]*:(?!:).+")
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?: (?:AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
 _NOT_IN_REF = re.compile(r"\.\.|@\{|//|[\s~^:?*\[\\]|[\x00-\x1f\x7f]")
 
 
@@ -64,11 +67,24 @@ def _ref(ref: str) -> str:
     return ref
 
 
+def _licence(licence: str) -> str:
+    if licence and not _LICENCE.fullmatch(licence):
+        raise ValueError("wanted an SPDX licence identifier such as CC-BY-4.0, or nothing where none is stated")
+    return licence
+
+
+def _line(text: str) -> str:
+    if not text.isprintable() or len(text) > 500:
+        raise ValueError("wanted one line of at most 500 characters")
+    return text
+
+
 class CrawlParams(Section):
     """Section `crawl`. `tree` is watched by DVC whichever source is read, so it is always a folder.
 
     `since` is a branch, tag or commit of the same repository, whose pages are kept beside those of `ref`; '' for none.
-    The two content folders are relative to the repository or tree, and neither lies in the other.
+    The two content folders are relative to the repository or tree, and neither lies in the other. licence (SPDX) and
+    attribution are what the source asks of those who use its pages; the data card states them.
     """
 
     source: Literal["tree", "git"]
@@ -79,6 +95,8 @@ class CrawlParams(Section):
     since: Annotated[str, AfterValidator(_ref)]
     source_dir: Annotated[str, AfterValidator(_content_dir)]
     target_dir: Annotated[str, AfterValidator(_content_dir)]
+    licence: Annotated[str, AfterValidator(_licence)]
+    attribution: Annotated[str, AfterValidator(_line)]
 
     @model_validator(mode="after")
     def _complete(self) -> "CrawlParams":
