@@ -126,6 +126,7 @@ def test_both_readers_read_the_same_words(source: str) -> None:
         pytest.param('{{< x context="no" text = "yes" >}}', id="attribute-inside-another-name"),
         pytest.param('{{< x text="" term_id="node" >}}', id="empty-text"),
         pytest.param("{{< x {{< y >}} z", id="shortcode-in-a-shortcode"),
+        pytest.param("a![b](/c/)!d ![e][f]", id="images"),
         pytest.param("![a [b] c](/d(e)f) [g][h] [i [j [k]]](l)", id="links"),
         pytest.param("[a](b(c(d)))", id="too-deep"),
         pytest.param("[a] (b) a[0](x", id="no-links"),

@@ -117,6 +117,7 @@ def test_caps_leave_rows_out_of_every_split() -> None:
     assert (len(splits["test"]), len(splits["valid"])) == (10, 5)
     total = sum(map(len, splits.values())) + report["removed"]["test_over_cap"] + report["removed"]["valid_over_cap"]
     assert total == 800
+    assert len({r["page"] for r in splits["test"]}) > 5, "chosen by chance, not page by page"
     full, _ = split(corpus(200), PARAMS)
     assert len(splits["train"]) == len(full["train"])
     assert [r for r in full["test"] if r in splits["test"]] == splits["test"], "the rows keep their order"
