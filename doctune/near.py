@@ -8,14 +8,14 @@
 
 An n-gram is n consecutive words (`doctune.text.words`: no markup, case, width or punctuation); a text with fewer words
 is one n-gram, the whole of it. Two texts are near duplicates when the Jaccard index of their sets of n-grams, shared
-ones over all, is at least the threshold for some n. Single words find what differs in a word here and there, longer
-n-grams what is repeated within one text; so a reader who counts by another n finds nothing more.
+ones over all, is at least the threshold for one of several n. Single words find sentences that differ in a word here
+and there; longer n-grams ask for the same order, and find little besides.
 
 The search is exact, by prefix filtering (Chaudhuri, Ganti and Kaushik 2006; Bayardo, Ma and Srikant 2007): sets that
 share a fraction t of their members share one of the first (1 - t)·|set| + 1 in any order common to both, so only those,
-rarest first, are looked up, and each text found is compared in full. Against MinHash with LSH on 32,000
-rows of the Kubernetes documentation and 1,400 held-out ones that is ten times faster than datasketch and within tenths
-of a second of rensa, and it misses nothing.
+rarest first, are looked up, and each text found is compared in full. For 32,000 sources of the Kubernetes documentation
+and 1,400 held-out ones that took 1.4 s of processor time, MinHash with LSH of 128 permutations, then compared in full,
+13 s with datasketch and 0.8 s with rensa; all found the same 155 pairs, but only an exact search finds them for certain.
 """
 
 import math
