@@ -3,14 +3,16 @@
     leakage([{"id": "1", "page": "a.md", "en": "Use **Pods**."}], [], [{"id": "2", "page": "b.md", "en": "use pods"}], 0.8, (1, 2))
     # {"test_in_train": {"rows": 1, "identical": 0, "same_letters": 1, "near": 1, "highest": {"1": 1.0, "2": 1.0}, ...}, ...}
 
-It shares nothing with `doctune.splitting`, `doctune.near` or `doctune.text`, so that a mistake there shows here: words
-are read by another reader, and instead of looking for near duplicates every text is compared with every other, as a
-product of sparse matrices.
+It shares nothing with `doctune.splitting` and `doctune.near`, and of `doctune.text` only how characters are normalised,
+so that a mistake there shows here: words are read by another reader, and instead of looking for near duplicates every
+text is compared with every other, as a product of sparse matrices.
 """
 
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from doctune.text import normalise
 
 Row = dict[str, Any]
 _AT_ONCE = 1000  # rows of the larger side in one product
@@ -93,7 +95,7 @@ def _indices(rows: list[list[str]], others: list[list[str]], size: int) -> Itera
         yield shared.row, shared.data / (ones[shared.row] + twos[shared.col] - shared.data)
 
 
-# ---- words, read without doctune.text
+# ---- words, by another reader than doctune.text
 
 
 class _Spacing(dict[int, str]):
@@ -111,7 +113,7 @@ _SPACING = _Spacing()
 
 def _words(text: str) -> list[str]:
     """Words as a reader sees them, whatever their case and width, a Chinese character being one of its own."""
-    shown = _without_tags(_without_targets(_without_shortcodes(text)))
+    shown = _without_tags(_without_targets(_without_shortcodes(normalise(text))))
     return unicodedata.normalize("NFKC", shown).casefold().translate(_SPACING).split() or ["".join(text.split())]
 
 

@@ -235,6 +235,7 @@ def _refuse_empty(rows: dict[str, list[Pair]], pages: dict[str, set[str]], total
     }
     if params.test_since:
         advice |= {"test": "set crawl.since to an older revision", "train": "set crawl.since to a newer revision"}
+        advice["valid"] += " or set crawl.since to a newer revision"
     raise DoctuneError(
         f"wanted rows in train, valid and test, got {got} from {total} pairs; "
         + "; ".join(advice[name] for name in empty)

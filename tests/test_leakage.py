@@ -112,7 +112,7 @@ PIECES = (
 MARKUP = st.lists(st.one_of(st.sampled_from(PIECES), st.characters()), max_size=30).map("".join)
 
 
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=300)
 @given(MARKUP)
 def test_both_readers_read_the_same_words(source: str) -> None:
     assert tuple(module._words(source)) == text.words(source)
@@ -152,6 +152,7 @@ def test_both_readers_know_every_character() -> None:
 FEW = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "**f**", "[g](/h/)", "节", "点"]), max_size=8).map(" ".join)
 
 
+@settings(deadline=None)
 @given(st.lists(FEW, min_size=1, max_size=6), st.lists(FEW, max_size=6), st.sampled_from([0.3, 0.5, 2 / 3, 0.8, 1.0]))
 def test_both_agree_on_what_is_near(held: list[str], others: list[str], threshold: float) -> None:
     index = near.NearIndex(threshold, near.NGRAMS, [[text.words(en)] for en in others])

@@ -215,10 +215,10 @@ def test_the_split_stage_keeps_held_out_sources_out_of_the_extra_rows(
         "max_test": 1000,
         "max_valid": 1000,
         "train_only": [],
-        "near": 1.0,
-        "near_copies": 1000,
+        "near": 0.8,
+        "near_copies": 3,
         "generated": [],
-        "max_generated": 1000,
+        "max_generated": 0,
         "test_since": False,
     }
     pairs = [
@@ -232,7 +232,13 @@ def test_the_split_stage_keeps_held_out_sources_out_of_the_extra_rows(
     Path("params.yaml").write_text(json.dumps({"split": knobs, "extra": OPEN | {"max_share": 0.4}}), encoding="utf-8")
     for name, rows in (("pairs", pairs), ("extra", [*stolen, *many(300, source=unlucky)])):
         Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    main(Path("pairs.jsonl"), Path("since.parquet"), Path("splits"), Path("report.json"), Path("extra.jsonl"))
+    main(
+        pairs=Path("pairs.jsonl"),
+        since=Path("since.parquet"),
+        extra=Path("extra.jsonl"),
+        out=Path("splits"),
+        report=Path("report.json"),
+    )
 
     splits = {
         name: [json.loads(line) for line in Path(f"splits/{name}.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -247,4 +253,4 @@ def test_the_split_stage_keeps_held_out_sources_out_of_the_extra_rows(
     held = {row["en"].lower() for name in ("valid", "test") for row in splits[name]}
     assert any(row["zh"].startswith("偷来的") for row in joined)
     assert not [row for row in joined if row["en"].replace("**", "") + "." in held]
-    assert all(counts["same_letters"] == 0 for counts in report["leakage"].values())
+    assert all(counts["same_letters"] == counts["near"] == 0 for counts in report["leakage"].values())

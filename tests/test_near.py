@@ -1,7 +1,7 @@
 """Near duplicates: what counts as one, and that the index finds exactly what comparing all with all finds."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doctune.near import NGRAMS, NearIndex, jaccard, ngrams
@@ -81,6 +81,7 @@ def all_with_all(
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT.map(lambda text: (text,)), max_size=12), TEXT, THRESHOLD, st.sampled_from([(1,), (3,), NGRAMS]))
 def test_the_index_finds_what_comparing_all_finds(texts, asked, threshold, sizes) -> None:
     index = NearIndex(threshold, sizes, texts)
@@ -89,6 +90,7 @@ def test_the_index_finds_what_comparing_all_finds(texts, asked, threshold, sizes
     assert index.near(index.shape(asked)) == all_with_all(texts, (asked,), threshold, sizes)
 
 
+@settings(deadline=None)
 @given(st.lists(SIDES, min_size=1, max_size=12), THRESHOLD, st.sampled_from([(1,), (2, 3), NGRAMS]))
 def test_and_so_when_only_what_was_counted_is_asked_for(texts, threshold, sizes) -> None:
     index = NearIndex(threshold, sizes, texts, inside=True)

@@ -817,7 +817,7 @@ def test_the_stage_writes_rows_and_report(far: Path, capsys: pytest.CaptureFixtu
     report = read_json(FILES["report"])
     assert report["pages"] == {"en": 2, "zh": 2}
     assert (report["licence"], report["attribution"]) == ("CC-BY-4.0", "The Harbour Authors")
-    assert load_pages(FILES["since"]) == [] and "since" not in read_json(FILES["report"])
+    assert load_pages(FILES["since"]) == [] and "since" not in report
 
 
 def test_the_stage_writes_an_older_revision_too(far: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doctune.text import CODE, count_cjk, flatten, has_cjk, letters, match_key, normalise, visible, words
@@ -101,6 +101,7 @@ def test_words(text: str, want: tuple[str, ...]) -> None:
     assert words(text) == want
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_words_joined_are_the_key(text: str) -> None:
     assert "".join(words(text)) == match_key(text)
