@@ -46,6 +46,7 @@ def knobs(**changes: Any) -> dict[str, Any]:
         "ref": "main",
         "source_dir": "content/en/docs",
         "target_dir": "content/zh-cn/docs",
+        "web": {"rate": 2.0, "max_pages": 100, "content": ["main"], "leave_out": []},
     } | changes
 
 
