@@ -4,8 +4,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 run: .venv/ready          ## the whole pipeline; PRESET=name, ARGS="--set section.key=value"
 	doctune run $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
-test: .venv/ready         ## all tests, end-to-end ones included
-	python -m pytest $(ARGS)
+test: .venv/ready         ## all tests, end-to-end ones included, two files at a time
+	python -m pytest -n 2 --dist loadfile $(ARGS)
 
 repro: .venv/ready        ## the same pipeline through DVC alone
 	dvc repro
@@ -13,10 +13,13 @@ repro: .venv/ready        ## the same pipeline through DVC alone
 ui: .venv/ready           ## MLflow and Prefect in the browser
 	doctune ui
 
+bench-align: .venv/ready  ## how well and how fast pages are aligned; ARGS="--repository PATH --snapshot TAG"
+	python -m bench.align $(ARGS) && python -m bench.corpus $(ARGS)
+
 lint: .venv/ready         ## style and types
 	ruff check . && ruff format --check . && mypy
 
 .venv/ready: requirements.lock pyproject.toml
 	python3 -m venv .venv && pip install --quiet --requirement requirements.lock && pip install --quiet --no-deps --no-build-isolation --editable . && touch $@
 
-.PHONY: run test repro ui lint
+.PHONY: run test repro ui bench-align lint

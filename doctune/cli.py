@@ -47,15 +47,40 @@ def translate(
 ) -> None:
     """Translate English into Chinese with the registered model, as it ships (ONNX, int8)."""
     from doctune.pyfunc import load_engine
-    from doctune.registry.api import RegisterParams, connect, fetch, shipped_uri
-    from doctune.registry.packages import WEIGHTS
+    from doctune.registry.api import RegisterParams, connect, fetch, shipped_uri, weights_in
     from doctune.section import load_section
 
     store = connect()
     registered = name or load_section(RegisterParams, "register").name
-    engine = load_engine(fetch(store, shipped_uri(store, registered, model)) / "data" / WEIGHTS)
+    engine = load_engine(weights_in(fetch(store, shipped_uri(store, registered, model))))
     for answer in engine.translate(texts or [line.rstrip("\n") for line in sys.stdin]):
         print(answer)
+
+
+@app.command()
+def align(
+    english: Annotated[Path, typer.Argument(metavar="EN_DIR", help="Folder of the English pages.")],
+    chinese: Annotated[Path, typer.Argument(metavar="ZH_DIR", help="Folder of the Chinese pages.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the pairs go, as JSON Lines.")],
+    sentences: Annotated[bool, typer.Option(help="Pairs of sentences instead of blocks.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Where the account of what was left out goes, as JSON.")] = None,
+) -> None:
+    """Align two folders of Markdown, whatever site they are of: comments where there are any, else structure and words."""
+    from doctune.alignment.params import AlignParams
+    from doctune.alignment.trees import align_trees
+    from doctune.files import write_json, write_jsonl
+    from doctune.machine import cores
+    from doctune.section import PARAMS_FILE, load_section
+
+    knobs = PARAMS_FILE if PARAMS_FILE.exists() else Path(__file__).parents[1] / "presets" / "embedded.yaml"
+    params = load_section(AlignParams, "align", knobs)
+    params = params.model_copy(update={"sentences": sentences or params.sentences})
+    pairs, account = align_trees(english, chinese, params, cores())
+    write_jsonl(out, pairs)
+    if report is not None:
+        write_json(report, account)
+    dropped = ", ".join(f"{count:,} {why}" for why, count in account["dropped"].items()) or "nothing"
+    print(f"{len(pairs):,} pairs from {account['pages']['both']:,} pages in both languages; left out: {dropped}")
 
 
 @app.command()
@@ -69,7 +94,9 @@ def models(
     from doctune.registry.api import RegisterParams, connect, list_versions
     from doctune.section import load_section
 
-    table = Table("version", "aliases", "tuned BLEU", "base BLEU", "data", "code", "ships")
+    table = Table()
+    for heading in ("version", "aliases", "tuned BLEU", "base BLEU", "data", "code", "ships"):
+        table.add_column(heading, no_wrap=True)
     for version in list_versions(connect(), name or load_section(RegisterParams, "register").name):
         tags = version.tags
         table.add_row(
@@ -77,8 +104,8 @@ def models(
             ", ".join(version.aliases),
             tags.get("tuned_bleu", ""),
             tags.get("base_bleu", ""),
-            tags.get("data_revision", "")[:12],
-            tags.get("git_commit", "")[:12],
+            tags.get("data_revision", "")[:8],
+            tags.get("git_commit", "")[:8],
             "yes" if version.shipped else "no",
         )
     Console().print(table)
@@ -123,11 +150,17 @@ def ui(
 @app.command()
 def schedule(
     cron: Annotated[str | None, typer.Option(help="Another time than prefect.yaml's, as cron.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Of every scheduled run; without one, params.yaml as committed.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")] = None,
 ) -> None:
     """Deploy the nightly run and work on it: work pool, deployment and a worker in the foreground, on the local server."""
+    from doctune.params import effective
     from flows.schedule import schedule as start
 
-    start(cron)
+    effective(preset, overrides or [])
+    start(cron, preset, overrides)
 
 
 def main() -> None:

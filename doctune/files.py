@@ -1,4 +1,4 @@
-"""Files written whole or not at all, JSON Lines, and content hashes.
+"""Files written whole or not at all, JSON Lines, tables, and content hashes.
 
 with whole_file(Path("pairs.jsonl")) as tmp:
     tmp.write_text("...")            # renamed to pairs.jsonl on success, removed on failure
@@ -88,7 +88,12 @@ def read_json(path: Path) -> Any:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read JSON Lines, one object a line; blank lines are allowed."""
-    rows = []
+    return list(iterate_jsonl(path))
+
+
+def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The same, an object at a time, for files that need not be in memory as a whole."""
+    number = 0
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -96,12 +101,29 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise DoctuneError(f"{path}:{number} holds {type(row).__name__}, wanted a JSON object a line")
-                    rows.append(row)
+                    yield row
     except FileNotFoundError:
         raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DoctuneError(f"{path}:{len(rows) + 1} is not valid JSON Lines ({error})") from None
-    return rows
+    except json.JSONDecodeError as error:
+        raise DoctuneError(f"{path}:{number} is not valid JSON Lines ({error})") from None
+    except UnicodeDecodeError as error:
+        raise DoctuneError(f"{path}:{number + 1} is not valid JSON Lines ({error})") from None
+
+
+def read_parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:
+    """Read these columns of a table, one dict a row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None).to_pylist()
+    except FileNotFoundError:
+        raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DoctuneError(
+            f"wanted a table with columns {', '.join(columns)} in {path}, got: {reason}; remove it and run its stage again"
+        ) from None
 
 
 def hash_text(*parts: str) -> str:

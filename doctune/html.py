@@ -101,8 +101,10 @@ _INLINE_TAGS = frozenset(
         "mark",
     )
 )
+# Possessive, so that thousands of stray backticks or brackets cost a scan and not its square.
 _TAG = re.compile(
-    r"(?P<ticks>`+)(?:(?!\n\s*\n)[\s\S])*?(?<!`)(?P=ticks)(?!`)|<(?P<close>/?)(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<rest>(?:\s(?:\{\{<.*?>\}\}|[^<>])*|/)?)>"
+    r"(?P<ticks>(?<!`)`++)(?:[^`\n]++|\n(?!\s*\n)|(?!(?P=ticks)(?!`))`++)*+(?P=ticks)(?!`)"
+    r"|<(?P<close>/?)(?P<name>[A-Za-z][A-Za-z0-9]*+)(?P<rest>(?:\s(?:\{\{<[^{}]*>\}\}|[^<>])*+|/)?)>"
 )
 _LEADING = re.compile(r"(?:\s|<br */?>|</[A-Za-z][^<>]*>|<a (?:name|id)=\"[^\"]*\">\s*</a>)+", re.I)
 _TRAILING = re.compile(

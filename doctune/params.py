@@ -10,10 +10,11 @@ params.yaml alone says what ran. Nothing is written unless everything is valid.
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from doctune.alignment import AlignParams
+from doctune.alignment.params import AlignParams
 from doctune.errors import DoctuneError
+from doctune.extra.params import ExtraParams
 from doctune.files import whole_file
 from doctune.models import BaseParams
 from doctune.onnx import ExportParams
@@ -34,6 +35,7 @@ class Params(Section):
 
     crawl: CrawlParams
     align: AlignParams
+    extra: ExtraParams
     split: SplitParams
     base: BaseParams
     train: TrainParams
@@ -41,6 +43,13 @@ class Params(Section):
     evaluate: EvaluateParams
     registration: RegisterParams = Field(alias="register")  # pydantic models have a method of the plain name
     export: ExportParams
+
+    @field_validator("split")
+    @classmethod
+    def _has_a_past(cls, split: SplitParams, info: ValidationInfo) -> SplitParams:
+        if split.test_since and "crawl" in info.data and not info.data["crawl"].since:
+            raise ValueError("test_since: wanted false, or crawl.since set to an older revision to compare with")
+        return split
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:

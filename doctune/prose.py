@@ -35,9 +35,9 @@ class Leaf:
     anchor: str = ""
 
 
-_ANCHOR = re.compile(
-    r"\s*(?<!\{)\{(?:[#.:]|(?=[a-z]\w*-[\w-]*\}))([^{}<>%]*)\}\s*$"
-)  # `{running-the-job}`, its # forgotten, too
+_ANCHOR = re.compile(  # `{running-the-job}`, its # forgotten, and the `{/*anchor*/}` of MDX, too
+    r"\s*(?<!\{)\{(?:[#.:]|/\*(?=[^{}*]*\*/\})|(?=[a-z]\w*-[\w-]*\}))([^{}<>%*]*)(?:\*/)?\}\s*$"
+)
 _LOOSE_HEADING = re.compile(r"(#{2,6})(?=[^\s#\d])")
 _LONE_MARKER = re.compile(r"\n[ \t>]*(?:[-*+]|\d{1,9}[.)]|#{1,6})[ \t]*\Z")
 _STRUCTURE = re.compile(r"^[ \t]*(?:[-#>*+<|:=~`_]|\d{1,9}[.)])|\|", re.M)  # what may make lines more than paragraphs

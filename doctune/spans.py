@@ -4,8 +4,9 @@
     [(span.kind, source[span.start : span.end]) for span in cut(source, 0, len(source))]
     # [("comment", "<!-- hi -->"), ("shortcode", "{{< note >}}"), ("prose", "\\n你好\\n")]
 
-CommonMark knows nothing of Hugo's front matter and shortcodes, and an HTML comment in the middle of a list or table
-means something else to it than to a translator. So these are cut out first; what is left is plain CommonMark.
+CommonMark knows nothing of Hugo's front matter and shortcodes, nor of `:::` containers (Docusaurus, VitePress), and an
+HTML comment in the middle of a list or table means something else to it than to a translator. So these are cut out
+first; what is left is plain CommonMark.
 """
 
 import re
@@ -72,9 +73,10 @@ class Span:
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)(?:^---[ \t]*(?:\r?\n|\Z))", re.S | re.M)
 _STOP = re.compile(
     r"(?P<fence>^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<mark>`{3,}(?=[^`\n]*$)|~{3,}))"
+    r"|(?P<container>^[ \t>]*:{3,}[^:\n]*$)"
     r"|(?P<comment><!--)"
     r"|(?P<ticks>`+)"
-    r"|(?P<shortcode>\{\{[<%]\s*(?P<closing>/?)\s*(?P<name>[\w-]+)(?:\"[^\"]*\"|`[^`]*`|[^\"`{}])*?[%>]\}\})"
+    r"|(?P<shortcode>\{\{[<%]\s*+(?P<closing>/?)\s*+(?P<name>[\w-]++)(?:\"[^\"]*\"|`[^`]*`|[^\"`{}])*?[%>]\}\})"
     r"|(?P<raw><(?P<tag>pre|script|style)\b)",
     re.M | re.I,
 )
@@ -112,6 +114,10 @@ def _opaque(source: str, start: int, end: int) -> Iterator[Span]:
             closing = source.find("-->", at, end)
             at = end if closing < 0 else closing + 3
             yield Span("comment", match.start(), at)
+        elif match["container"]:
+            yield Span(
+                "shortcode", match.start() + len(match["container"]) - len(match["container"].lstrip(" \t>")), at
+            )
         elif match["fence"]:
             at = _fence_end(source, match, end)
             yield Span("code", match.start("mark"), at)

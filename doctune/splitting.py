@@ -1,13 +1,18 @@
-"""Train, valid and test: whole pages by a hash, and no source of one in another.
+"""Train, valid and test: whole pages by a hash, and no source of one, nor a near duplicate of it, in another.
 
     splits, report = split(pairs, params)
     {name: len(rows) for name, rows in splits.items()}      # {"train": 28000, "valid": 1000, "test": 2000}
 
-A page's place depends on its path and the seed only, so a new page moves no old one. Whatever is left out is counted.
+A page's place depends on its path and the seed only, so a new page moves no old one. Which of several rows stays
+depends on the hashes of their ids, so their order changes nothing and a new row changes the choice at its rim only.
+Whatever is left out is counted.
+
+With `test_since` the test set is what changed since an older revision of the site, wherever it stands; what did not
+change on those pages is left out, and the rest of the pages are for train and valid. `train_only` pages stay in train.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,22 +21,30 @@ from pydantic import Field, model_validator
 from doctune.errors import DoctuneError
 from doctune.files import hash_text
 from doctune.leakage import leakage
+from doctune.mixing import is_extra
+from doctune.near import LONGEST, NGRAMS, NearIndex
 from doctune.section import Section
-from doctune.text import match_key
+from doctune.since import changed
+from doctune.text import match_key, words
 
 Pair = dict[str, Any]
 NAMES = ("train", "valid", "test")
 
 
 class SplitParams(Section):
-    """Knobs of the split stage. Fractions are of pages, caps of rows."""
+    """Knobs of the split stage. Fractions are of pages, caps of rows; in globs of page paths `*` matches slashes too."""
 
     seed: int
     test: float = Field(gt=0, lt=1, description="fraction of pages whose rows are for testing")
     valid: float = Field(gt=0, lt=1, description="fraction of pages whose rows choose the checkpoint")
     max_test: int = Field(gt=0, description="most test rows, chosen by the hash of their id")
     max_valid: int = Field(gt=0, description="most validation rows")
-    train_only: list[str] = Field(description="globs of page paths that stay in train (`*` matches slashes too)")
+    train_only: list[str] = Field(description="globs of pages that stay in train")
+    near: float = Field(gt=0, le=1, description="Jaccard index of n-grams from which on two texts are near duplicates")
+    near_copies: int = Field(gt=0, description="most train rows that are near duplicates in source and target")
+    generated: list[str] = Field(description="globs of pages that a program wrote")
+    max_generated: int = Field(ge=0, description="most train rows of those pages, chosen by the hash of their id")
+    test_since: bool = Field(description="true: test on what changed since crawl.since, not on a fraction of pages")
 
     @model_validator(mode="after")
     def _room_for_train(self) -> "SplitParams":
@@ -41,72 +54,173 @@ class SplitParams(Section):
 
 
 def page_split(page: str, params: SplitParams) -> str:
-    """The split of a page: "train", "valid" or "test"."""
-    if any(fnmatchcase(page, pattern) for pattern in params.train_only):
+    """The split of a page: "train", "valid" or "test" (never the last with `test_since`, which asks the passages)."""
+    if _matches(page, params.train_only):
         return "train"
     share = int(hash_text(str(params.seed), page)[:16], 16) / 16**16
-    return "test" if share < params.test else "valid" if share < params.test + params.valid else "train"
+    if share < params.test:
+        return "train" if params.test_since else "test"
+    return "valid" if share < params.test + params.valid else "train"
 
 
-def split(pairs: Iterable[Pair], params: SplitParams) -> tuple[dict[str, list[Pair]], dict[str, Any]]:
-    """Split rows (with `id`, `en`, `zh`, `page`, `kind`) into train, valid and test, each in the rows' order.
+def split(
+    pairs: Iterable[Pair], params: SplitParams, old: Iterable[Mapping[str, Any]] = ()
+) -> tuple[dict[str, list[Pair]], dict[str, Any]]:
+    """Split rows (with `id`, `en`, `zh`, `page`, `kind`) into train, valid and test, each sorted by page and line.
 
-    Removed and counted: rows repeated within a split (same `en` and `zh` by `text.match_key`), rows over a cap, train
-    and valid rows whose source is a test source, train rows whose source is a valid one. Raises DoctuneError when a
-    split would be empty. The report ends with leakage counts that `doctune.leakage` computes by its own code.
+    Extra rows (`mixing.is_extra`) are train rows to every rule and never anything else.
+
+    `old` holds the pages of the revision that `test_since` compares with. Removed and counted: what did not change on a
+    page that did (`test_since`); rows repeated within a split (same `en` and `zh` by `text.match_key`); rows over a
+    cap; train and valid rows whose source is a test source or a near duplicate of one, and train rows whose source is
+    that of a valid one; train rows beyond `near_copies` and `max_generated`. Raises DoctuneError when a split would be
+    empty. The report ends with leakage counts that `doctune.leakage` computes by its own code.
     """
-    rows: dict[str, list[Pair]] = {name: [] for name in NAMES}
-    pages: dict[str, set[str]] = {name: set() for name in NAMES}
-    total = 0
-    for pair in pairs:
-        name = page_split(pair["page"], params)
-        rows[name].append(pair)
-        pages[name].add(pair["page"])
-        total += 1
-    removed: Counter[str] = Counter()
+    everything = sorted(pairs, key=lambda row: (row["page"], row.get("zh_lines") or [], row["id"]))
+    sieve = _Sieve(_placed(everything, params, old))
+    rows = sieve.rows
+    pages = {name: {row["page"] for row in rows[name]} for name in NAMES}
+    sieve.removed["unchanged_on_changed_pages"] = len(everything) - sum(map(len, rows.values()))
     for name in NAMES:
-        rows[name] = _count(removed, f"{name}_repeated", rows[name], _distinct(rows[name]))
-    rows["test"] = _count(removed, "test_over_cap", rows["test"], _capped(rows["test"], params.max_test, params.seed))
-    held = {match_key(row["en"]) for row in rows["test"]}
-    valid = [row for row in rows["valid"] if match_key(row["en"]) not in held]
-    rows["valid"] = _count(removed, "valid_source_in_test", rows["valid"], valid)
-    valid = _capped(rows["valid"], params.max_valid, params.seed)
-    rows["valid"] = _count(removed, "valid_over_cap", rows["valid"], valid)
-    for name in ("test", "valid"):
-        held = {match_key(row["en"]) for row in rows[name]}
-        train = [row for row in rows["train"] if match_key(row["en"]) not in held]
-        rows["train"] = _count(removed, f"train_source_in_{name}", rows["train"], train)
-    _refuse_empty(rows, pages, total, params)
+        sieve.keep(name, "repeated", _distinct(rows[name], params))
+    sieve.keep("test", "over_cap", _capped(rows["test"], params.max_test, params.seed))
+    held = _Held(params.near, rows["test"] + rows["valid"])
+    held.add("test", rows["test"])
+    sieve.leave_out("valid", held)
+    sieve.keep("valid", "over_cap", _capped(rows["valid"], params.max_valid, params.seed))
+    held.add("valid", rows["valid"])
+    sieve.leave_out("train", held)
+    sieve.keep("train", "near_copies", _few_copies(rows["train"], params))
+    sieve.keep("train", "generated_over_cap", _few_generated(rows["train"], params))
+    _refuse_empty(rows, pages, len(everything), params)
     report = {
-        "pairs": total,
+        "pairs": len(everything),
         "rows": {name: len(rows[name]) for name in NAMES},
         "pages": {name: len(pages[name]) for name in NAMES},
         "rows_by_kind": {name: dict(sorted(Counter(row["kind"] for row in rows[name]).items())) for name in NAMES},
-        "removed": dict(sorted(removed.items())),
-        "leakage": leakage(rows["train"], rows["valid"], rows["test"]),
+        "generated_rows": {name: sum(_is_generated(row, params) for row in rows[name]) for name in NAMES},
+        "removed": dict(sorted(sieve.removed.items())),
+        "leakage": leakage(rows["train"], rows["valid"], rows["test"], params.near, NGRAMS),
     }
     return rows, report
 
 
-def _distinct(rows: list[Pair]) -> list[Pair]:
-    """The first row of each (en, zh)."""
-    first: dict[tuple[str, str], Pair] = {}
+class _Sieve:
+    """The rows of each split, and how many left it for which reason."""
+
+    def __init__(self, rows: dict[str, list[Pair]]) -> None:
+        self.rows = rows
+        self.removed: Counter[str] = Counter()
+
+    def keep(self, name: str, reason: str, rows: list[Pair]) -> None:
+        self.removed[f"{name}_{reason}"] += len(self.rows[name]) - len(rows)
+        self.rows[name] = rows
+
+    def leave_out(self, name: str, held: "_Held") -> None:
+        """Keep the rows of a split whose source no other split holds, nor a near duplicate of it."""
+        reasons = [held.reason(row) for row in self.rows[name]]
+        for reason in held.reasons:
+            self.removed[f"{name}_{reason}"] += reasons.count(reason)
+        self.rows[name] = [row for row, reason in zip(self.rows[name], reasons, strict=True) if not reason]
+
+
+class _Held:
+    """The sources of test and valid, which no split after them may hold."""
+
+    def __init__(self, threshold: float, likely: list[Pair]) -> None:
+        self.reasons: list[str] = []
+        self._index = NearIndex(threshold, NGRAMS, [[words(row["en"])] for row in likely])
+        self._owners: list[str] = []  # the split of each text of the index
+        self._keys: dict[str, str] = {}
+
+    def add(self, name: str, rows: list[Pair]) -> None:
+        self.reasons += [f"source_in_{name}", f"near_{name}"]
+        for row in rows:
+            self._index.add(self._index.shape(words(row["en"])))
+            self._owners.append(name)
+            self._keys.setdefault(match_key(row["en"]), name)
+
+    def reason(self, row: Pair) -> str:
+        """Why the row has to leave: "source_in_test", "near_valid" and so on; "" when it may stay."""
+        if owner := self._keys.get(match_key(row["en"])):
+            return f"source_in_{owner}"
+        near = self._index.near(self._index.shape(words(row["en"])))
+        return f"near_{self._owners[near[0]]}" if near else ""
+
+
+def _placed(rows: list[Pair], params: SplitParams, old: Iterable[Mapping[str, Any]]) -> dict[str, list[Pair]]:
+    """Rows by split; with `test_since` those that did not change on a page that did are in none."""
+    new: set[str] = set()
+    if params.test_since:
+        old = list(old)
+        if not old:
+            raise DoctuneError("split.test_since wants pages of an older revision, got none; set crawl.since to one")
+        asked = (row for row in rows if not is_extra(row) and not _matches(row["page"], params.train_only))
+        new = changed(asked, old)
+    moved = {row["page"] for row in rows if row["id"] in new}
+    placed: dict[str, list[Pair]] = {name: [] for name in NAMES}
     for row in rows:
-        first.setdefault((match_key(row["en"]), match_key(row["zh"])), row)
-    return list(first.values())
+        if row["id"] in new:
+            placed["test"].append(row)
+        elif row["page"] not in moved:
+            placed["train" if is_extra(row) else page_split(row["page"], params)].append(row)
+    return placed
+
+
+def _matches(page: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(page, pattern) for pattern in patterns)
+
+
+def _is_generated(row: Pair, params: SplitParams) -> bool:
+    return _matches(row["page"], params.generated)
+
+
+def _rank(row: Pair, seed: int) -> str:
+    """The place of a row among others that have to leave or stay: it is nobody's choice, and no other row moves it."""
+    return hash_text(str(seed), row["id"])
+
+
+def _by_hand_first(rows: list[Pair], params: SplitParams) -> list[Pair]:
+    return sorted(rows, key=lambda row: (_is_generated(row, params), _rank(row, params.seed)))
+
+
+def _distinct(rows: list[Pair], params: SplitParams) -> list[Pair]:
+    """One row of each (en, zh), of a page written by hand where there is one."""
+    first: dict[tuple[str, str], str] = {}
+    for row in _by_hand_first(rows, params):
+        first.setdefault((match_key(row["en"]), match_key(row["zh"])), row["id"])
+    chosen = set(first.values())
+    return [row for row in rows if row["id"] in chosen]
 
 
 def _capped(rows: list[Pair], most: int, seed: int) -> list[Pair]:
     """At most `most` rows, those whose id hashes lowest: another row changes the choice at its rim only."""
     if len(rows) <= most:
         return rows
-    chosen = {row["id"] for row in sorted(rows, key=lambda row: hash_text(str(seed), row["id"]))[:most]}
+    chosen = {row["id"] for row in sorted(rows, key=lambda row: _rank(row, seed))[:most]}
     return [row for row in rows if row["id"] in chosen]
 
 
-def _count(removed: Counter[str], reason: str, before: list[Pair], after: list[Pair]) -> list[Pair]:
-    removed[reason] += len(before) - len(after)
-    return after
+def _few_copies(rows: list[Pair], params: SplitParams) -> list[Pair]:
+    """Rows without those that `near_copies` rows before them, which stay, nearly repeat in source and target.
+
+    So no row that stays has that many before it, and a cluster of a thousand is compared with the few that stay of it.
+    """
+    sides = {row["id"]: (words(row["en"]), words(row["zh"])) for row in rows}
+    index = NearIndex(params.near, (LONGEST,), list(sides.values()), inside=True)
+    chosen: set[str] = set()
+    for row in _by_hand_first(rows, params):
+        shape = index.shape(*sides[row["id"]])
+        if len(index.near(shape)) < params.near_copies:
+            index.add(shape)
+            chosen.add(row["id"])
+    return [row for row in rows if row["id"] in chosen]
+
+
+def _few_generated(rows: list[Pair], params: SplitParams) -> list[Pair]:
+    generated = [row for row in rows if _is_generated(row, params)]
+    chosen = {row["id"] for row in _capped(generated, params.max_generated, params.seed)}
+    return [row for row in rows if row["id"] in chosen or not _is_generated(row, params)]
 
 
 def _refuse_empty(rows: dict[str, list[Pair]], pages: dict[str, set[str]], total: int, params: SplitParams) -> None:
@@ -119,6 +233,8 @@ def _refuse_empty(rows: dict[str, list[Pair]], pages: dict[str, set[str]], total
         "valid": f"raise split.valid (now {params.valid}) or change split.seed",
         "train": f"lower split.test and split.valid (now {params.test} and {params.valid})",
     }
+    if params.test_since:
+        advice |= {"test": "set crawl.since to an older revision", "train": "set crawl.since to a newer revision"}
     raise DoctuneError(
         f"wanted rows in train, valid and test, got {got} from {total} pairs; "
         + "; ".join(advice[name] for name in empty)

@@ -100,11 +100,12 @@ def score(out: Path, rows: list[dict[str, Any]], hypotheses: Path) -> dict[str, 
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    from doctune.text import flatten
+    from doctune.text import flatten, normalise
     from doctune.translation import load_translator
 
     answers = load_translator(out).translate([row["en"] for row in rows])
     write_jsonl(hypotheses, ({"en": r["en"], "ref": r["zh"], "hyp": a} for r, a in zip(rows, answers, strict=True)))
+    answers = [normalise(answer) for answer in answers]
     references = [[flatten(row["zh"], "zh") for row in rows]]
     return {
         "rows": len(rows),

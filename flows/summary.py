@@ -16,6 +16,7 @@ METRICS = Path("reports") / "metrics.json"
 ALIGNMENT = Path("reports") / "align.json"
 SPLITS = Path("reports") / "split.json"
 PARITY = Path("reports") / "export.json"
+CARD, RENDERINGS = Path("reports/card/README.md"), Path("reports/renderings.md")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def _made(root: Path, version: str | None) -> list[str]:
         pairs, split = read_json(root / ALIGNMENT)["pairs"], read_json(root / SPLITS)["rows"]
         parts = ", ".join(f"{name} {count:,}" for name, count in split.items())
         lines.append(f"- {pairs['total']:,} pairs ({pairs['distinct']:,} distinct): {parts}")
+    if (root / CARD).exists():
+        lines.append(f"- the data card: {CARD}; English that has several renderings: {RENDERINGS}")
     if version:
         lines.append(f"- registered as version {version}")
     if (root / PARITY).exists():

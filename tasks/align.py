@@ -10,11 +10,15 @@ Pages with broken front matter are named on stderr; the report counts all that w
 import sys
 from pathlib import Path
 
-from doctune.alignment import AlignParams, align_pages
+from doctune.alignment.corpus import align_pages
+from doctune.alignment.params import AlignParams
 from doctune.errors import DoctuneError
 from doctune.files import write_json, write_jsonl
+from doctune.machine import cores
 from doctune.section import load_section
 from tasks.stage import stage
+
+MEMO = Path(".doctune/align.sqlite")  # of pages aligned before, outside the stage's outputs
 
 
 def main(pages: Path, pairs: Path, report: Path) -> None:
@@ -30,7 +34,7 @@ def main(pages: Path, pairs: Path, report: Path) -> None:
         raise DoctuneError(
             f"{pages} is not a table of pages ({' '.join(str(error).split())[:200]}); run the crawl stage again"
         ) from None
-    found, summary = align_pages(rows, params)
+    found, summary = align_pages(rows, params, MEMO, cores())
     for place in summary["broken_front_matter"]:
         print(
             f"doctune: warning: {place['page']}:{place['line']}: broken front matter ({place['problem']}); "

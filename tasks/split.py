@@ -1,24 +1,34 @@
 """split: pairs into train, valid and test by page, without leakage.
 
-    data/pairs.jsonl -> data/splits/{train,valid,test}.jsonl, reports/split.json
+    data/pairs.jsonl, data/since.parquet, data/extra.jsonl -> data/splits/{train,valid,test}.jsonl, reports/split.json
 
-    python -m tasks.split --pairs data/pairs.jsonl --out data/splits --report reports/split.json
+    python -m tasks.split --pairs data/pairs.jsonl --since data/since.parquet --extra data/extra.jsonl \\
+        --out data/splits --report reports/split.json
 
-The report counts what was removed and proves that no test source is in train.
+The report counts what was removed and proves that no test source, nor a near duplicate of one, is in train. Extra rows are
+train rows to every rule of the split; those that it leaves are then weighed and capped.
 """
 
+from collections import Counter
 from pathlib import Path
 
-from doctune.files import read_jsonl, whole_dir, write_json, write_jsonl
+from doctune.extra.params import ExtraParams
+from doctune.files import read_jsonl, read_parquet, whole_dir, write_json, write_jsonl
+from doctune.mixing import apart, mix
 from doctune.section import load_section
 from doctune.splitting import SplitParams
 from doctune.splitting import split as split_pairs
 from tasks.stage import stage
 
 
-def main(pairs: Path, out: Path, report: Path) -> None:
+def main(pairs: Path, since: Path, out: Path, report: Path, extra: Path | None = None) -> None:
     params = load_section(SplitParams, "split")
-    splits, summary = split_pairs(read_jsonl(pairs), params)
+    old = read_parquet(since, ["lang", "path", "text"]) if params.test_since else []
+    splits, summary = split_pairs([*read_jsonl(pairs), *(read_jsonl(extra) if extra else [])], params, old)
+    if extra:
+        splits["train"], summary["extra"] = mix(*apart(splits["train"]), load_section(ExtraParams, "extra"))
+        summary["rows"]["train"] = len(splits["train"])
+        summary["rows_by_kind"]["train"] = dict(sorted(Counter(row["kind"] for row in splits["train"]).items()))
     with whole_dir(out) as folder:
         for name, rows in splits.items():
             write_jsonl(folder / f"{name}.jsonl", rows)
@@ -31,7 +41,17 @@ def main(pairs: Path, out: Path, report: Path) -> None:
     print(
         "removed: " + (", ".join(f"{count:,} {why}" for why, count in summary["removed"].items() if count) or "nothing")
     )
-    print("leakage: " + "; ".join(f"{where} {counts['same_letters']}" for where, counts in summary["leakage"].items()))
+    if mixed := summary.get("extra", {}).get("sources"):
+        joined = ", ".join(f"{name} {found['seen']:,} rows" for name, found in mixed.items())
+        left_out = ", ".join(f"{count:,} {why}" for why, count in summary["extra"]["dropped"].items()) or "nothing"
+        print(f"extra, {summary['extra']['share']:.1%} of train: {joined}; left out: {left_out}")
+    print(
+        "leakage: "
+        + "; ".join(
+            f"{where} {counts['same_letters']} exact, {counts['near']} near (highest {max(counts['highest'].values())})"
+            for where, counts in summary["leakage"].items()
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ project.run("doctune", "run")                 # -> CompletedProcess; PATH begins
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -94,16 +95,13 @@ class Project:
         )
 
     def run(self, *words: str, timeout: float = 400, **more: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            self.command(words),
-            cwd=self.root,
-            env=self.environment(**more),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-        )
+        process = self.start(*words, **more)
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     def command(self, words: tuple[str, ...]) -> list[str]:
         """`doctune` and `dvc` as modules, so that the copy's code runs and not the installed one."""

@@ -126,7 +126,7 @@ def test_no_disk_space(project):
     done = project.run(
         "bash",
         "-c",
-        "ulimit -f 4; trap '' XFSZ; python -m tasks.crawl --lock source.lock.yaml --pages data/pages.parquet --report reports/crawl.json",
+        "ulimit -f 4; trap '' XFSZ; python -m tasks.crawl --lock source.lock.yaml --pages data/pages.parquet --since data/since.parquet --report reports/crawl.json",
     )
     one_line(done, "free some space")
     assert not list(project.root.glob("data/*")) and not list(project.root.glob("data/.*tmp"))

@@ -203,7 +203,7 @@ def test_a_stopped_stage_leaves_nothing_running(toy: Path) -> None:
     begin = time.monotonic()
     with pytest.raises(StageStopped, match="cancelled in Prefect"):
         run(toy, "first", stop=stop, log=log)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 45
     assert processes(toy) == []
 
 
@@ -241,10 +241,31 @@ run_stage(Path({str(toy)!r}), "first", checkout=False, log=log, stop=Stop(), flo
     flow.send_signal(signal.SIGKILL)
     flow.wait()
     flow.stdout.close()
-    wait_for(lambda: processes(toy) == [], seconds=5)
+    wait_for(lambda: processes(toy) == [], seconds=20)
     drop_dead_locks(toy)
     (toy / "source.txt").write_text("well")
     assert run(toy, "first") == "Completed"
+
+
+@pytest.mark.parametrize("shell", [shell for shell in ("/bin/sh", "/bin/bash") if Path(shell).exists()])
+def test_nothing_outlives_a_killed_repro_where_commands_replace_their_shell(toy: Path, shell: str) -> None:
+    (toy / "source.txt").write_text("slow")
+    declared = toy / "dvc.yaml"
+    declared.write_text(declared.read_text().replace("cmd: python", "cmd: exec python"))
+    repro = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=toy,
+        env={**os.environ, "SHELL": shell},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert repro.stdout is not None
+    while "starts" not in (line := repro.stdout.readline()):
+        assert line, "the stage did not start"
+    repro.kill()
+    repro.wait()
+    repro.stdout.close()
+    wait_for(lambda: processes(toy) == [], seconds=20)
 
 
 def test_what_a_command_leaves_running_is_killed(tmp_path: Path) -> None:
@@ -252,7 +273,7 @@ def test_what_a_command_leaves_running_is_killed(tmp_path: Path) -> None:
         ["/bin/sh", "-c", "sleep 60 & echo started; exit 3"], cwd=tmp_path, env=os.environ, log=print, stop=Stop()
     )
     assert code == 3
-    wait_for(lambda: processes(tmp_path) == [], seconds=5)
+    wait_for(lambda: processes(tmp_path) == [], seconds=20)
 
 
 DEAD = {"pid": 2**22 + 1, "cmd": "dvc repro"}  # above Linux's largest process id

@@ -115,7 +115,8 @@ def test_the_domain_knows_no_engine(file):
     assert not (roots & ENGINES) - allowed
 
 
-def test_commands_hold_no_absolute_path():
+def test_commands_replace_their_shell_and_hold_no_absolute_path():
+    assert not [name for name, stage in STAGES.items() if not stage["cmd"].startswith("exec python -m tasks.")]
     assert not [name for name, stage in STAGES.items() if re.search(r"(^|\s)[/~]", stage["cmd"])]
 
 

@@ -146,6 +146,11 @@ def test_a_page_of_everything() -> None:
             "甲\n<!-- 没有结束\n乙\n", [("paragraph", "甲"), ("comment", " 没有结束\n乙\n")], id="unclosed-comment"
         ),
         pytest.param("---\n甲: 乙\n", [("paragraph", "甲: 乙")], id="unclosed-front-matter"),
+        pytest.param(
+            ":::tip 提示\n先备份。\n:::\n后面\n",
+            [("shortcode", ":::tip 提示"), ("paragraph", "先备份。"), ("shortcode", ":::"), ("paragraph", "后面")],
+            id="container",
+        ),
         pytest.param("", [], id="empty"),
     ],
 )
@@ -156,6 +161,8 @@ def test_blocks(source: str, want: list[tuple[str, str]]) -> None:
 def test_headings_know_level_and_anchor() -> None:
     block = Document("### 标题 {#the-anchor}\n").blocks()[0]
     assert (block.level, block.anchor) == (3, "the-anchor")
+    block = Document("## 状态提升 {/*lifting-state-up*/}\n").blocks()[0]
+    assert (block.text, block.anchor) == ("状态提升", "lifting-state-up")
 
 
 @pytest.mark.parametrize(

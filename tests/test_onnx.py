@@ -294,6 +294,12 @@ def test_compare_counts_identical_rows_and_scores_chinese_by_character() -> None
     assert parity.bleu_torch == parity.bleu_int8 == pytest.approx(100) and parity.chrf_int8 == pytest.approx(100)
 
 
+def test_compare_scores_what_is_normalised_and_calls_identical_what_is() -> None:
+    answers, references = ["Pod 正在运⾏。", "删除\u200b该卷。"], ["Pod 正在运行。", "删除该卷。"]
+    parity = compare(answers, references, answers, references)
+    assert parity.identical == 0 and parity.bleu_torch == parity.bleu_int8 == pytest.approx(100)
+
+
 def test_embedding_tables_shrink_to_a_quarter_and_keep_their_rows() -> None:
     import numpy as np
     import onnx

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow
 STAGES = (
     "crawl",
     "align",
+    "extra",
     "split",
+    "card",
     "base",
     "train",
     "translate_base",
@@ -170,11 +172,11 @@ def test_the_old_knob_restores_without_training(served):
 
 
 def test_alignment_code_reruns_align_only_where_its_result_is_the_same(served):
-    module = served.root / "doctune/cleaning.py"
+    module = served.root / "doctune/cleaning/__init__.py"
     module.write_text(module.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     done = served.run("dvc", "repro")
     assert "Running stage 'align'" in done.stdout and "Running stage 'train'" not in done.stdout, done.stdout[-2000:]
-    served.git("checkout", "--quiet", "doctune/cleaning.py")
+    served.git("checkout", "--quiet", "doctune/cleaning/__init__.py")
 
 
 def test_mlflow_s_losses_are_repaired(served):
@@ -196,13 +198,13 @@ def test_killed_runs_leave_nothing_running_and_resume(served):
     output, _ = running.communicate(timeout=120)
     assert running.returncode != 0
     assert "SIGKILL" in output.splitlines()[-1] and "train" in output.splitlines()[-1], output[-1500:]
-    wait_for(lambda: not processes_of(served), 20)
+    wait_for(lambda: not processes_of(served), 60)
 
     running = served.start("doctune", "run")
     wait_for(lambda: training_process(served))
     os.kill(running.pid, signal.SIGKILL)
     running.communicate(timeout=120)
-    wait_for(lambda: not processes_of(served), 20)
+    wait_for(lambda: not processes_of(served), 60)
 
     after = served.run("doctune", "run")
     assert states(after)["train"] == "Completed" and "resumed at step" in after.stdout, after.stdout[-3000:]

@@ -27,6 +27,12 @@ def test_a_plain_example_is_source_and_answer(marian):
     assert example.labels[-1] == marian.tokenizer.eos_token_id and not example.truncated
 
 
+def test_an_answer_is_learnt_in_the_one_way_to_write_it(marian):
+    odd, plain = "在⼀个节点上\u200b运行 `ＡＢ`。", "在一个节点上运行 `ＡＢ`。"
+    examples = [encode_pair(marian.tokenizer, marian.recipe, "Run `ＡＢ` on a node.", zh, 64) for zh in (odd, plain)]
+    assert examples[0] == examples[1]
+
+
 def test_a_chat_example_has_loss_on_the_answer_only(qwen):
     example = encode_pair(qwen.tokenizer, qwen.recipe, "A node runs many pods.", "一个节点运行多个 Pod。", 512)
     asked = [i for i, label in zip(example.input_ids, example.labels, strict=True) if label == IGNORED]

@@ -95,6 +95,16 @@ def evaluation() -> Evaluation:
     return evaluate(rows_of_test(), TRAIN, {BASE: BASE_TEXTS, TUNED: TUNED_TEXTS})
 
 
+def test_references_and_hypotheses_are_written_the_same_way_before_they_are_scored() -> None:
+    odd = [text.replace("一", "⼀").replace("，", "，\u200b").replace("器", "\ufa38") for text in REFERENCES]
+    assert odd != REFERENCES
+    rows = [row | {"zh": zh} for row, zh in zip(rows_of_test(), odd, strict=True)]
+    for test, base in ((rows_of_test(), odd), (rows, REFERENCES), (rows, odd)):
+        scored = evaluate(test, TRAIN, {BASE: base, TUNED: base})
+        assert scored.references == scored.outputs[BASE] == REFERENCES
+        assert score(BLEU, scored.statistics[BASE]["bleu"]) == pytest.approx(100)
+
+
 # ---- metrics ----
 
 CORPORA = [

@@ -46,6 +46,8 @@ def knobs(**changes: Any) -> dict[str, Any]:
         "ref": "main",
         "source_dir": "content/en/docs",
         "target_dir": "content/zh-cn/docs",
+        "licence": "CC-BY-4.0",
+        "attribution": "The Harbour Authors",
         "web": {"rate": 2.0, "max_pages": 100, "content": ["main"], "leave_out": []},
     } | changes
 
@@ -132,6 +134,8 @@ SITE_PAGES = [("en", "nodes.md"), ("en", "tasks/drain.md"), ("zh", "nodes.md"), 
         pytest.param({"source": "svn"}, "source: ", id="unknown-source"),
         pytest.param({"depth": 1}, "depth: unknown key", id="unknown-key"),
         pytest.param({"tree": ""}, "tree: wanted a local folder", id="no-tree"),
+        pytest.param({"licence": "CC BY 4.0"}, "licence: wanted an SPDX", id="licence-is-no-identifier"),
+        pytest.param({"attribution": "Ann\nBo"}, "attribution: wanted one line", id="attribution-of-two-lines"),
     ],
 )
 def test_bad_knobs_are_refused(changes: dict[str, Any], said: str) -> None:
@@ -752,7 +756,9 @@ def test_the_stage_writes_rows_and_report(far: Path, capsys: pytest.CaptureFixtu
     main(LOCK, Path("data/pages.parquet"), Path("reports/crawl.json"))
     assert capsys.readouterr().out == "2 English and 2 Chinese pages, 1 on both sides; 1 other files skipped\n"
     assert names(load_pages(Path("data/pages.parquet"))) == SITE_PAGES
-    assert read_json(Path("reports/crawl.json"))["pages"] == {"en": 2, "zh": 2}
+    report = read_json(Path("reports/crawl.json"))
+    assert report["pages"] == {"en": 2, "zh": 2}
+    assert (report["licence"], report["attribution"]) == ("CC-BY-4.0", "The Harbour Authors")
 
 
 def test_the_program_ends_with_one_line_when_a_page_is_bad(far: Path) -> None:

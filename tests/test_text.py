@@ -1,8 +1,12 @@
-"""Joining wrapped lines, what a reader sees, and the key by which duplicates are equal."""
+"""Joining wrapped lines, one way to write a character, what a reader sees, the key by which duplicates are equal."""
+
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from doctune.text import count_cjk, flatten, has_cjk, match_key, visible
+from doctune.text import CODE, count_cjk, flatten, has_cjk, match_key, normalise, visible
 
 GLOSSARY = '{{< glossary_tooltip text="节点" term_id="node" >}}'
 
@@ -84,3 +88,68 @@ def test_match_key(one: str, two: str, same: bool) -> None:
 def test_cjk_counts_characters_not_punctuation() -> None:
     assert has_cjk("一 Pod") and not has_cjk("Pod，（）。") and not has_cjk("")
     assert count_cjk("三个 Pod，两个 Job。") == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        pytest.param("重启后会保留⼀份⽇志", "重启后会保留一份日志", id="kangxi-radicals"),
+        pytest.param("⻓度与⻅证", "长度与见证", id="radicals-that-nfkc-leaves"),
+        pytest.param("容\ufa38的运\ufa08记录", "容器的运行记录", id="compatibility-ideographs"),
+        pytest.param("节\u200b\u200b点\ufeff与\u00ad卷\u2060。", "节点与卷。", id="zero-width-bom-soft-hyphen"),
+        pytest.param("\u202a节点\u202c", "节点", id="bidi-marks"),
+        pytest.param("最多 ５ 个 ＰＯＤ，版本 ｖ１", "最多 5 个 POD，版本 v1", id="full-width-letters-and-digits"),
+        pytest.param("ﾃｽﾄ｡｢完成｣､再见", "テスト。「完成」、再见", id="half-width-kana-and-marks"),
+        pytest.param("ﬂoat 与 ﬁle", "float 与 file", id="ligatures"),
+        pytest.param("创建\u00a0Pod\u3000之后\u2009再看\u2028下文", "创建 Pod 之后 再看 下文", id="exotic-spaces"),
+        pytest.param("cafe\u0301 节点", "café 节点", id="composed"),
+        pytest.param("卷\x07已满\x7f", "卷已满", id="control-characters"),
+        pytest.param("删\ufe00除", "删除", id="variation-selector-behind-chinese"),
+        pytest.param("甲\u200d乙", "甲乙", id="joiner-between-chinese"),
+        pytest.param("🧑\u200d💻 与 ⚠\ufe0f", "🧑\u200d💻 与 ⚠\ufe0f", id="emoji-keep-theirs"),
+        pytest.param(
+            "（甲，乙）：“丙”；丁！戊？……《己》～％", "（甲，乙）：“丙”；丁！戊？……《己》～％", id="chinese-punctuation"
+        ),
+        pytest.param("在 ⟦12⟧ 上运行 ⟦3⟧", "在 ⟦12⟧ 上运行 ⟦3⟧", id="placeholders"),
+        pytest.param("运行 `ＡＢ\u200b` 与 ``⼀`` 再１次", "运行 `ＡＢ\u200b` 与 ``⼀`` 再1次", id="code-stays"),
+        pytest.param("<code>ＡＢ</code>１", "<code>ＡＢ</code>1", id="html-code-stays"),
+        pytest.param("见[第１节](/a/#第１节)", "见[第1节](/a/#第１节)", id="link-text-but-not-its-target"),
+        pytest.param(
+            "见 https://example.com/第１节，共１节", "见 https://example.com/第１节，共1节", id="address-stays"
+        ),
+        pytest.param("甲\n乙", "甲\n乙", id="lines-stay"),
+        pytest.param("", "", id="empty"),
+    ],
+)
+def test_normalise(text: str, want: str) -> None:
+    assert normalise(text) == want
+    assert normalise(want) == want
+
+
+ODD = "`<>()[]/aＡ１⼀⻓器\u200b\u200d\u00ad\ufeff\u00a0\u3000\u0301ｶﾞ｡ﬁ👩💻\ufe0f\u2028 \n甲，"
+
+
+@given(st.one_of(st.text(), st.text(alphabet=ODD, max_size=40)))
+def test_normalising_twice_changes_nothing_more(text: str) -> None:
+    once = normalise(text)
+    assert normalise(once) == once
+    assert flatten(once, "zh") == flatten(text, "zh"), "flattening Chinese normalises it"
+
+
+@given(st.text(alphabet=ODD, max_size=40))
+def test_normalised_prose_is_composed_and_its_code_is_in_the_text(text: str) -> None:
+    once = normalise(text)
+    prose = CODE.sub(" ", once)
+    if "(" not in prose and "<" not in prose:  # targets and tags stay, too
+        assert unicodedata.is_normalized("NFC", prose) and not set(prose) & set(
+            "Ａ１⼀⻓\u200b\u00ad\ufeff\u00a0\u3000｡ﬁ"
+        )
+
+
+def test_normalise_leaves_what_it_need_not_touch_the_very_same() -> None:
+    text = "将 `replicas` 设置为 3，然后运行 [kubectl](/docs/kubectl/)。"
+    assert normalise(text) is text
+
+
+def test_match_key_reads_radicals_and_hidden_marks_as_people_do() -> None:
+    assert match_key("⻓\u200b度为⼀") == match_key("长度为一")

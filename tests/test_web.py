@@ -60,6 +60,9 @@ def params(url: str, web: dict[str, Any] | None = None, **changes: Any) -> Crawl
         "ref": "main",
         "source_dir": "docs",
         "target_dir": "zh-cn/docs",
+        "since": "",
+        "licence": "Apache-2.0",
+        "attribution": "The doctune project",
         "web": knobs,
     }
     return validate(CrawlParams, plain | changes, "crawl:")
@@ -1073,7 +1076,7 @@ def test_the_crawl_stage_writes_pages_and_report(site: WebSite, tmp_path: Path) 
     update(wanted, LOCK)
     with open("params.yaml", "w", encoding="utf-8") as file:
         YAML().dump({"crawl": wanted.model_dump()}, file)
-    main(LOCK, Path("data/pages.parquet"), Path("reports/crawl.json"))
+    main(LOCK, Path("data/pages.parquet"), Path("data/since.parquet"), Path("reports/crawl.json"))
     assert names(load_pages(Path("data/pages.parquet"))) == SMALL_PAGES
     assert read_json(Path("reports/crawl.json"))["web"] == site.url
 

@@ -7,6 +7,7 @@ The same arguments give the same weights.
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,11 @@ _CHATML = (
 )
 
 
-def tiny_marian(folder: Path, steps: int = 0, seed: int = 1) -> Path:
-    """An encoder-decoder with 600 joint pieces (64 of them placeholder symbols); returns `folder`."""
+def tiny_marian(folder: Path, steps: int = 0, seed: int = 1, pairs: Sequence[tuple[str, str]] = PAIRS) -> Path:
+    """An encoder-decoder with 600 joint pieces (64 of them placeholder symbols); returns `folder`.
+
+    `pairs` are what it learns in `steps`, source first: turned round they make a Chinese-to-English model.
+    """
     import torch
 
     from doctune.models import Loaded
@@ -58,7 +62,7 @@ def tiny_marian(folder: Path, steps: int = 0, seed: int = 1) -> Path:
     with tempfile.TemporaryDirectory() as pieces:
         tokenizer = train_tokenizer(ROWS, Path(pieces), shape)
         torch.manual_seed(seed)
-        return _save(Loaded(new_model(shape, tokenizer), tokenizer, RECIPE), folder, steps)
+        return _save(Loaded(new_model(shape, tokenizer), tokenizer, RECIPE), folder, steps, pairs)
 
 
 def tiny_qwen(folder: Path, steps: int = 0, seed: int = 1) -> Path:
@@ -110,17 +114,17 @@ def tiny_qwen(folder: Path, steps: int = 0, seed: int = 1) -> Path:
     return _save(Loaded(model, tokenizer, recipe), folder, steps)
 
 
-def _save(loaded: Any, folder: Path, steps: int) -> Path:
+def _save(loaded: Any, folder: Path, steps: int, pairs: Sequence[tuple[str, str]] = PAIRS) -> Path:
     from doctune.models import save_model
 
     if steps:
-        _learn(loaded, steps)
+        _learn(loaded, steps, pairs)
     save_model(loaded, folder)
     return folder
 
 
-def _learn(loaded: Any, steps: int) -> None:
-    """Learn PAIRS, eight of them in a step."""
+def _learn(loaded: Any, steps: int, pairs: Sequence[tuple[str, str]]) -> None:
+    """Learn pairs by heart, a third of them in a step."""
     import torch
     import torch.nn.functional as F
 
@@ -128,7 +132,7 @@ def _learn(loaded: Any, steps: int) -> None:
     from doctune.training.data import collate
     from doctune.training.trainer import answer_logits
 
-    examples = [encode_pair(loaded.tokenizer, loaded.recipe, en, zh, 512) for en, zh in PAIRS]
+    examples = [encode_pair(loaded.tokenizer, loaded.recipe, en, zh, 512) for en, zh in pairs]
     batches = [collate(examples[n::3], loaded.tokenizer.pad_token_id) for n in range(3)]
     optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps, pct_start=0.2)

@@ -1,35 +1,33 @@
-"""Monotone alignment of the blocks of one English passage with those of its translation; the uncertain is left out.
+"""Alignment of the blocks of one English passage with those of its translation; the uncertain is left out.
 
     align_blocks([heading, paragraph], [标题, 段落], start=0, least=0.8).matches
-    # [Match(0, 0, 0.99), Match(1, 1, 0.99)]
+    # [Match(en=(0, 1), zh=(0, 1), confidence=0.99), Match(en=(1, 2), zh=(1, 2), confidence=0.99)]
 
 Where both sides hold the same kinds in the same order, block n goes with block n unless its evidence speaks against
-it. Elsewhere dynamic programming finds the best monotone path, and a match on it is kept only when its own evidence is
-strong and no neighbour, alone or merged, would fit as well.
+it. Elsewhere the lattice of all monotone alignments says how sure each match is; two neighbours may go with one.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doctune.alignment.evidence import Features, features, fit
+from doctune.alignment.lattice import align
+from doctune.alignment.likeness import items, likeness, merged
 from doctune.markdown import Block
-from doctune.text import has_cjk
 
 SAME_SHAPE = 3.0  # log-odds that block n belongs to block n when kinds and counts agree
-FIRST = 1.5  # and that the block right after the comment belongs to the comment's first one, whatever follows
-KIND = {("paragraph", "list_item"): -1.0, ("paragraph", "table_cell"): -0.5, ("list_item", "table_cell"): -1.0}
-OTHER_KIND = -6.0
-MOST_CELLS = 200_000  # largest English x Chinese blocks compared one by one (0.5 s); no real passage comes near
-MARGIN = 1.0  # how much better than its rivals a match must be
+FIRST = 2.0  # and that the block right after the comment belongs to the comment's first one, whatever follows
+LEAST_OWN = 0.0  # log-odds that a match must have of its own where shapes differ, however well its neighbours fit
+SKIP, MERGE = -3.0, -4.0  # of the lattice: under a comment little is left out
+MOST_CELLS = 1_000_000  # largest English x Chinese blocks compared one by one; no real passage comes near
 
 
 @dataclass(frozen=True)
 class Match:
-    """English block number `en` with Chinese block number `zh`; confidence in [0, 1]."""
+    """English blocks en[0]:en[1] with Chinese blocks zh[0]:zh[1]; confidence in [0, 1]."""
 
-    en: int
-    zh: int
+    en: tuple[int, int]
+    zh: tuple[int, int]
     confidence: float
 
 
@@ -46,92 +44,45 @@ def align_blocks(en: Sequence[Block], zh: Sequence[Block], start: int, least: fl
     """Align text blocks; `start` is the English block that the comment before the Chinese passage begins with.
 
     Chinese blocks without a Chinese character take part: they pair with the English that was left as it is. `least`
-    is the lowest confidence that a match may have where shapes differ.
+    is the lowest confidence that a match may have.
     """
-    ef = [features(b.text, "en") for b in en]
-    zf = [features(b.text, "zh") for b in zh]
-    if [b.kind for b in en] == [b.kind for b in zh]:
-        values = [SAME_SHAPE + _fit(en[n], zh[n], ef[n], zf[n]) for n in range(len(en))]
-        if min(values, default=0.0) > 0:
-            return Alignment([Match(n, n, _sigmoid(value)) for n, value in enumerate(values)], {}, True)
-    return _certain(en, zh, ef, zf, start, least)
-
-
-def _fit(en: Block, zh: Block, ef: Features, zf: Features) -> float:
-    if not has_cjk(zh.text):
-        return 6.0 if " ".join(en.text.split()) == " ".join(zh.text.split()) else fit(ef, zf) - 3
-    return fit(ef, zf)
-
-
-def _certain(
-    en: Sequence[Block], zh: Sequence[Block], ef: list[Features], zf: list[Features], start: int, least: float
-) -> Alignment:
     rows, columns = len(en), len(zh)
     if rows * columns > MOST_CELLS:
         return Alignment([], dict.fromkeys(range(rows), "passage_too_long"), False)
-    value = [[_value(en[i], zh[j], ef[i], zf[j], i == start and j == 0) for j in range(columns)] for i in range(rows)]
-    best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
-    for i in range(rows - 1, -1, -1):
-        for j in range(columns - 1, -1, -1):
-            best[i][j] = max(best[i + 1][j], best[i][j + 1], value[i][j] + best[i + 1][j + 1])
-    path: list[tuple[int, int]] = []
-    i = j = 0
-    while i < rows and j < columns:
-        if value[i][j] > 0 and best[i][j] == value[i][j] + best[i + 1][j + 1]:
-            path.append((i, j))
-            i, j = i + 1, j + 1
-        elif best[i][j] == best[i + 1][j]:
-            i += 1
+    if not en or not zh:
+        return Alignment([], dict.fromkeys(range(rows), "no_counterpart"), False)
+    source, target = items(en, "en"), items(zh, "zh")
+    one = likeness(source, target)
+    if [b.kind for b in en] == [b.kind for b in zh]:
+        values = [SAME_SHAPE + float(one[n, n]) for n in range(rows)]
+        if min(values) > 0:
+            found = [Match((n, n + 1), (n, n + 1), _sigmoid(value)) for n, value in enumerate(values)]
+            sure = [match for match in found if match.confidence >= least]
+            return Alignment(sure, {m.en[0]: "uncertain" for m in found if m.confidence < least}, True)
+    one[start, 0] += FIRST
+    two_en, two_zh = merged(source, target, cells=True)
+    matches, doubtful = [], {}
+    for bead in align(one, two_en, two_zh, skip=SKIP, merge=MERGE):
+        table = (
+            one
+            if bead.en[1] - bead.en[0] == bead.zh[1] - bead.zh[0] == 1
+            else two_en
+            if bead.en[1] - bead.en[0] == 2
+            else two_zh
+        )
+        assert table is not None  # the bead came from it
+        own = float(table[bead.en[0], bead.zh[0]])
+        confidence = min(bead.posterior, _sigmoid(own + SAME_SHAPE))
+        if own < LEAST_OWN or confidence < least:
+            doubtful.update(dict.fromkeys(range(*bead.en), "uncertain"))
         else:
-            j += 1
-    matches, unmatched = [], dict.fromkeys(range(rows), "no_counterpart")
-    for number, (i, j) in enumerate(path):
-        del unmatched[i]
-        low = path[number - 1] if number else (-1, -1)
-        high = path[number + 1] if number + 1 < len(path) else (rows, columns)
-        rival = _rival(value, ef, zf, (i, j), low, high)
-        confidence = _sigmoid(min(value[i][j] - max(rival, 0.0) + 1, value[i][j]))
-        if rival > value[i][j] - MARGIN:
-            unmatched[i] = "ambiguous"
-        elif confidence < least:
-            unmatched[i] = "uncertain"
-        else:
-            matches.append(Match(i, j, confidence))
+            matches.append(Match(bead.en, bead.zh, confidence))
+    taken = {i for match in matches for i in range(*match.en)}
+    unmatched = {}
+    for i in range(rows):
+        if i not in taken:
+            unmatched[i] = doubtful.get(i) or ("ambiguous" if one[i].max() > LEAST_OWN else "no_counterpart")
     return Alignment(matches, unmatched, False)
-
-
-def _value(en: Block, zh: Block, ef: Features, zf: Features, first: bool) -> float:
-    kinds = 0.0 if en.kind == zh.kind else KIND.get((en.kind, zh.kind), KIND.get((zh.kind, en.kind), OTHER_KIND))
-    level = -2.0 if en.kind == zh.kind == "heading" and en.level != zh.level else 0.0
-    anchor = 3.0 if en.anchor and en.anchor == zh.anchor else 0.0
-    heading = 1.0 if en.kind == zh.kind == "heading" else 0.0
-    return _fit(en, zh, ef, zf) + kinds + level + anchor + heading + (FIRST if first else 0.0)
-
-
-def _rival(
-    value: list[list[float]],
-    ef: list[Features],
-    zf: list[Features],
-    at: tuple[int, int],
-    low: tuple[int, int],
-    high: tuple[int, int],
-) -> float:
-    """The best value of another reading of a match: a free neighbour on either side, or a block merged with one."""
-    i, j = at
-    rivals = [value[i][k] for k in range(low[1] + 1, high[1]) if k != j]
-    rivals += [value[k][j] for k in range(low[0] + 1, high[0]) if k != i]
-    base = fit(ef[i], zf[j])
-    for k in (i - 1, i + 1):
-        if low[0] < k < high[0]:
-            rivals.append(value[i][j] + fit(_merged(ef[i], ef[k]), zf[j]) - base)
-    for k in (j - 1, j + 1):
-        if low[1] < k < high[1]:
-            rivals.append(value[i][j] + fit(ef[i], _merged(zf[j], zf[k])) - base)
-    return max(rivals, default=-math.inf)
-
-
-def _merged(one: Features, two: Features) -> Features:
-    return Features(one.anchors | two.anchors, one.words | two.words, one.length + two.length)
 
 
 def _sigmoid(value: float) -> float:

@@ -13,13 +13,13 @@ paired with the page's own by key.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from doctune.alignment.blocks import align_blocks
+from doctune.alignment.candidates import PageAlignment, candidate
 from doctune.alignment.evidence import features
-from doctune.alignment.titles import front_matter_pairs, is_front_matter
+from doctune.alignment.titles import is_front_matter
 from doctune.markdown import TEXT_KINDS, Block, Document
 from doctune.text import flatten, has_cjk
 
@@ -42,34 +42,6 @@ _EDITORIAL = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An English block and the Chinese one that translates it, before cleaning; lines are those of the zh-cn page."""
-
-    en: str
-    zh: str
-    en_lines: tuple[int, int]
-    zh_lines: tuple[int, int]
-    section: str
-    kind: str
-    score: float
-
-
-@dataclass
-class PageAlignment:
-    """What one page gave: candidates in order, blocks and comments seen, and English blocks left out, by reason."""
-
-    candidates: list[Candidate] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    dropped: Counter[str] = field(default_factory=Counter)
-    examples: list[tuple[str, int]] = field(default_factory=list)  # (reason, line) of what was dropped
-    broken: list[tuple[int, str]] = field(default_factory=list)  # (line, what is wrong with the page's front matter)
-
-    def drop(self, reason: str, line: int, times: int = 1) -> None:
-        self.dropped[reason] += times
-        self.examples.append((reason, line))
-
-
 @dataclass
 class _Passage:
     en: list[Block] = field(default_factory=list)
@@ -79,25 +51,13 @@ class _Passage:
     between: bool = False  # something untranslatable, code say, stands between the comments
 
 
-def align_page(source: str, least: float) -> PageAlignment:
+def align_comments(page: Document, blocks: list[Block], least: float) -> PageAlignment:
     """Align one zh-cn page with the English in its comments. Never fails: what cannot be read is counted."""
-    page = Document(source)
     result = PageAlignment()
-    blocks = page.blocks()
-    top = blocks[0] if blocks and blocks[0].kind == "front_matter" else None
-    if top is None and source.removeprefix("\ufeff").startswith("---\n"):
-        result.broken.append((1, "it has no closing ---"))
-    if top is not None:
-        front_matter_pairs(page, top, _title_comment(blocks), result)
-    section = _Section()
+    section = Section()
     for passage in _passages(page, blocks, result):
         _align_passage(passage, section, least, result)
     return result
-
-
-def _title_comment(blocks: list[Block]) -> Block | None:
-    """The comment that repeats the front matter: the first thing after it."""
-    return blocks[1] if len(blocks) > 1 and blocks[1].kind == "comment" and is_front_matter(blocks[1].text) else None
 
 
 def _passages(page: Document, blocks: list[Block], result: PageAlignment) -> Iterator[_Passage]:
@@ -149,10 +109,10 @@ def _is_inline(page: Document, comment: Block) -> bool:
     return bool(rest) and not rest.startswith(("<", "{{"))
 
 
-def _align_passage(passage: _Passage, section: "_Section", least: float, result: PageAlignment) -> None:
+def _align_passage(passage: _Passage, section: "Section", least: float, result: PageAlignment) -> None:
     en = passage.en
     wholes = {flatten(b.text, "en") for b in en}
-    zh = [b for b in passage.zh if has_cjk(b.text) or flatten(b.text, "en") in wholes]
+    zh = [b for b in passage.zh if has_cjk(b.text) or any(flatten(b.text, "en") in whole for whole in wholes)]
     if passage.inline:
         zh = zh[:1]
         if zh and _says_more(en, zh[0]):
@@ -168,28 +128,33 @@ def _align_passage(passage: _Passage, section: "_Section", least: float, result:
     aligned = align_blocks(en, zh, passage.start, least)
     for number, reason in aligned.unmatched.items() if zh else ():
         result.drop(reason, en[number].first)
-    partner = {match.zh: match for match in aligned.matches}
+    partner = {match.zh[0]: match for match in aligned.matches}
     kept = {id(b): n for n, b in enumerate(zh)}
+    if aligned.unmatched:
+        result.left_over.update(block.start for block in zh)
+        result.unpaired.update(flatten(en[number].text, "en") for number in aligned.unmatched)
     for block in passage.zh:
         match = partner.get(kept.get(id(block), -1))
         if block.kind == "heading":
-            section.enter(block.level, flatten(en[match.en].text, "en") if match else flatten(block.text, "zh"))
+            section.enter(block.level, flatten(en[match.en[0]].text, "en") if match else flatten(block.text, "zh"))
         if match:
-            english = en[match.en]
-            lines = (english.first, english.last), (block.first, block.last)
-            result.candidates.append(
-                Candidate(english.text, block.text, *lines, section.path, block.kind, round(match.confidence, 4))
-            )
+            english, chinese = en[slice(*match.en)], zh[slice(*match.zh)]
+            result.candidates.append(candidate(english, chinese, section.path, "comment", match.confidence))
+            for other in chinese:
+                result.english[other.start] = flatten("\n\n".join(b.text for b in english), "en")
+                result.left_over.discard(other.start)
 
 
 def _says_more(en: list[Block], zh: Block) -> bool:
     """True when an inline passage goes on after the translation with a value: `<!--Default:-->默认值：0.0.0.0`."""
+    if en[-1].text.rstrip().endswith(":") and not zh.text.rstrip().endswith((":", "：")):
+        return True
     known = frozenset[str]().union(*(features(b.text, "en").words | features(b.text, "en").anchors for b in en))
     found = features(zh.text, "zh")
     return bool((found.words | found.anchors) - known)
 
 
-class _Section:
+class Section:
     """The path of headings above a block, English where it is known: "Concepts > Taints"."""
 
     def __init__(self) -> None:

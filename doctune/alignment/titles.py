@@ -7,13 +7,10 @@ title: 污点和容忍度                    title: Taints and Tolerations      
 
 import io
 import re
-from typing import TYPE_CHECKING
 
+from doctune.alignment.candidates import Candidate, PageAlignment
 from doctune.markdown import Block, Document
 from doctune.text import IDEOGRAPH, WIDE_MARKS, flatten, has_cjk
-
-if TYPE_CHECKING:
-    from doctune.alignment.comments import PageAlignment
 
 KEYS = ("title", "linkTitle", "description", "short_description")
 _KEY = re.compile(r"([A-Za-z_][\w-]*):(?:\s|$)")
@@ -22,6 +19,8 @@ _KNOWN = frozenset(
 )
 _FOLD = re.compile(f"(?<=[{IDEOGRAPH}{WIDE_MARKS}]) (?=[{IDEOGRAPH}{WIDE_MARKS}])")  # where YAML joined two lines
 _HIDDEN = re.compile(r"^(\s*)#[ \t]?((?:title|linkTitle|description|short_description):.*)$", re.M)
+
+TITLE_IN_COMMENT, TITLE_OF_PAGE = 0.99, 0.95  # scores: the comment is what was translated, the page may have moved on
 
 Fields = dict[str, tuple[str, int, int]]  # key -> text, first and last line
 
@@ -67,26 +66,44 @@ def _loose_fields(body: str, line: int) -> Fields:
     return found
 
 
-def front_matter_pairs(page: Document, top: Block, comment: Block | None, result: "PageAlignment") -> None:
-    """Add a candidate for each text field that both sides have; broken front matter is counted and warned of."""
-    from doctune.alignment.comments import Candidate
+def front_matter_pairs(page: Document, blocks: list[Block], english_page: Document | None) -> PageAlignment:
+    """A candidate for each text field that both sides have; broken front matter is counted and warned of.
 
+    The English is the copy in the comment after the front matter, or in `#` lines in it; fields that these lack are
+    taken from the English page (method "structure").
+    """
+    result = PageAlignment()
+    top = blocks[0] if blocks and blocks[0].kind == "front_matter" else None
+    if top is None:
+        if page.source.startswith("---\n"):
+            result.broken.append((1, "it has no closing ---"))
+        return result
     chinese, problem = read_fields(top.text, top.first)
     if problem:
         result.broken.append((top.first, problem))
+    comment = blocks[1] if len(blocks) > 1 and blocks[1].kind == "comment" and is_front_matter(blocks[1].text) else None
     english, problem = read_fields(comment.text, comment.first) if comment else ({}, "")
     result.counts["broken_front_matter_comments"] += bool(problem)
     if _HIDDEN.search(top.text):
         blanked = _HIDDEN.sub(r"\1\2", "\n".join(line if _HIDDEN.match(line) else "" for line in top.text.split("\n")))
         english = read_fields(blanked, top.first)[0] | english
+    there = _page_fields(english_page) if english_page else {}
     for key in KEYS:
-        if key in chinese and key in english:
-            result.counts["english_blocks"] += 1
-            zh, *zh_lines = chinese[key]
-            zh = _FOLD.sub("", zh) if zh_lines[0] < zh_lines[1] else zh
-            en, *en_lines = english[key]
-            if has_cjk(zh) and flatten(zh, "zh") != flatten(en, "en"):
-                lines = (en_lines[0], en_lines[1]), (zh_lines[0], zh_lines[1])
-                result.candidates.append(Candidate(en, zh, *lines, "", "title", 0.99))
-            else:
-                result.drop("untranslated", en_lines[0])
+        if key not in chinese or not (key in english or key in there):
+            continue
+        result.counts["english_blocks"] += 1
+        zh, *zh_lines = chinese[key]
+        zh = _FOLD.sub("", zh) if zh_lines[0] < zh_lines[1] else zh
+        en, *en_lines = english.get(key) or there[key]
+        if has_cjk(zh) and flatten(zh, "zh") != flatten(en, "en"):
+            lines = (en_lines[0], en_lines[1]), (zh_lines[0], zh_lines[1])
+            method, score = ("comment", TITLE_IN_COMMENT) if key in english else ("structure", TITLE_OF_PAGE)
+            result.candidates.append(Candidate(en, zh, *lines, "", "title", method, score))
+        else:
+            result.drop("untranslated", en_lines[0])
+    return result
+
+
+def _page_fields(page: Document) -> Fields:
+    blocks = page.blocks()[:1]
+    return read_fields(blocks[0].text, blocks[0].first)[0] if blocks and blocks[0].kind == "front_matter" else {}

@@ -38,15 +38,17 @@ def choose(test: Sequence[dict[str, Any]], count: int) -> list[int]:
 
 
 def compare(torch: Sequence[str], fp32: Sequence[str], int8: Sequence[str], references: Sequence[str]) -> Parity:
-    """Outputs of PyTorch, fp32 and int8 graphs for the same rows, against each other and the references."""
+    """Outputs of PyTorch, fp32 and int8 graphs for the same rows, against each other and the (normalised) references."""
     from doctune.scoring.metrics import BLEU, CHRF, score
+    from doctune.text import normalise
 
+    normal_torch, normal_int8 = ([normalise(text) for text in texts] for texts in (torch, int8))
     return Parity(
         rows=len(references),
         identical=sum(one == other for one, other in zip(torch, fp32, strict=True)),
-        bleu_torch=score(BLEU, BLEU.statistics(torch, references)),
-        bleu_int8=score(BLEU, BLEU.statistics(int8, references)),
-        chrf_int8=score(CHRF, CHRF.statistics(int8, references)),
+        bleu_torch=score(BLEU, BLEU.statistics(normal_torch, references)),
+        bleu_int8=score(BLEU, BLEU.statistics(normal_int8, references)),
+        chrf_int8=score(CHRF, CHRF.statistics(normal_int8, references)),
     )
 
 

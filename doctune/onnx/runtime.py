@@ -8,13 +8,13 @@ folder runs.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.files import read_json
+from doctune.machine import cores
 from doctune.prompts import read_recipe
 from doctune.section import Section, validate
 from doctune.translation import TranslateParams, Translator
@@ -101,8 +101,7 @@ def _options() -> Any:
     from onnxruntime import SessionOptions
 
     options = SessionOptions()
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    options.intra_op_num_threads = len(allowed)
+    options.intra_op_num_threads = cores()
     # Threads that spin while `generate` works take a core from it, or from whatever else the machine does.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _ERRORS_ONLY

@@ -1,6 +1,7 @@
 """All of the registry in one place, for front ends: see the package's own docstring."""
 
 from doctune.registry.lineage import Files, RegisterParams, model_hash
+from doctune.registry.packages import weights_in
 from doctune.registry.repair import ensure_run, log_evaluation, reconcile
 from doctune.registry.runs import TrainingRun, find_run, replay_run, training_run
 from doctune.registry.store import Store, connect
@@ -36,4 +37,5 @@ __all__ = [
     "resolve",
     "shipped_uri",
     "training_run",
+    "weights_in",
 ]

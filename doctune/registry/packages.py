@@ -72,7 +72,7 @@ def is_whole(store: Store, model: "LoggedModel") -> bool:
     if str(model.status) != "READY":
         return False
     if (local := _local(model)) is not None:
-        return (local / "MLmodel").is_file() and (local / "data" / WEIGHTS).is_dir()
+        return (local / "MLmodel").is_file() and weights_in(local).is_dir()
     return any(entry.path == "MLmodel" for entry in store.client.list_logged_model_artifacts(model.model_id))
 
 
@@ -84,6 +84,11 @@ def download(store: Store, model: "LoggedModel") -> Path:
         return local
     with store.as_default():
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{PREFIX}{model.model_id}"))
+
+
+def weights_in(folder: Path) -> Path:
+    """Where the weights lie in the folder of a logged model, as `doctune.pyfunc.load_engine` wants them."""
+    return folder / "data" / WEIGHTS
 
 
 def _local(model: "LoggedModel") -> Path | None:

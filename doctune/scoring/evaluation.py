@@ -20,7 +20,7 @@ from doctune.errors import DoctuneError
 from doctune.scoring import EvaluateParams
 from doctune.scoring.memory import NEW_BELOW, nearest
 from doctune.scoring.metrics import BLEU, METRICS, Array, Estimate, Metric, compare, estimate
-from doctune.text import flatten
+from doctune.text import flatten, normalise
 
 BASE, TUNED, MEMORY = "base", "tuned", "memory"
 
@@ -37,8 +37,8 @@ class Evaluation:
 
     rows: list[Row]
     sources: list[str]  # flattened English
-    references: list[str]  # flattened Chinese
-    outputs: dict[str, list[str]]  # by system
+    references: list[str]  # flattened Chinese, normalised
+    outputs: dict[str, list[str]]  # by system, normalised as the references are
     statistics: dict[str, dict[str, Array]]  # by system and metric name, each (rows, k)
     similarity: Array  # (rows,), of the nearest training source, 0 to 1
 
@@ -82,7 +82,7 @@ def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Se
     sources = [flatten(row["en"], "en") for row in test]
     references = [flatten(row["zh"], "zh") for row in test]
     matches = nearest(sources, [flatten(row["en"], "en") for row in train])
-    everyone = {name: list(texts) for name, texts in outputs.items()}
+    everyone = {name: [normalise(text) for text in texts] for name, texts in outputs.items()}
     everyone[MEMORY] = [flatten(train[match.row]["zh"], "zh") for match in matches]
     return Evaluation(
         rows=list(test),

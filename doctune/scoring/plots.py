@@ -7,11 +7,11 @@ reports/plots/
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doctune.files import whole_dir, write_json
+from doctune.plotting import COLOURS, INK, figure, save, style
 from doctune.scoring.evaluation import BASE, TUNED
 from doctune.scoring.metrics import CHRF, METRICS, Metric
 from doctune.scoring.report import LABELS
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
 Rows = Sequence[Mapping[str, Any]]
 
-_COLOURS = {"memory": "#9aa5b1", "base": "#6aa5d8", "tuned": "#d9822b"}
+_COLOURS = {"base": COLOURS[0], "tuned": COLOURS[1], "memory": COLOURS[2]}
 _AXES = {
     "kind": "kind of block",
     "words": "words of the English source",
     "similarity": "similarity to the nearest training source",
 }
-_STYLE = {"font.family": "DejaVu Sans", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def write_plots(folder: Path, metrics: Mapping[str, Any], slices: Rows) -> None:
@@ -37,7 +36,7 @@ def write_plots(folder: Path, metrics: Mapping[str, Any], slices: Rows) -> None:
         for group in ("kind", "words"):
             write_json(out / f"{group}.json", _bars([row for row in slices if row["group"] == group]))
         write_json(out / "similarity.json", _series([row for row in slices if row["group"] == "similarity"]))
-        with _style():
+        with style():
             _draw_scores(out / "scores.png", metrics)
             for group, axis in _AXES.items():
                 _draw_slices(out / f"{group}.png", [row for row in slices if row["group"] == group], axis, CHRF)
@@ -63,18 +62,18 @@ def _series(rows: Rows) -> list[dict[str, Any]]:
 
 
 def _draw_scores(path: Path, metrics: Mapping[str, Any]) -> None:
-    figure, axes = _figure(len(METRICS), width=8.0)
+    made, axes = figure(len(METRICS), width=8.0)
     for metric, ax in zip(METRICS, axes, strict=True):
         for index, system in enumerate(LABELS):
             _bar(ax, index, 0.7, metrics[system], metric, system)
         ax.set_xticks(range(len(LABELS)), [label.replace(" ", "\n") for label in LABELS.values()])
         ax.set_title(f"{metric.label}, {metrics['rows']:,} rows")
         ax.set_ylim(bottom=0)
-    _save(figure, path)
+    save(made, path)
 
 
 def _draw_slices(path: Path, rows: Rows, axis: str, metric: Metric) -> None:
-    figure, (ax,) = _figure(1, width=9.0)
+    made, (ax,) = figure(1, width=9.0)
     names = list(dict.fromkeys(row["slice"] for row in rows))
     width = 0.8 / len(LABELS)
     for row in rows:
@@ -87,35 +86,12 @@ def _draw_slices(path: Path, rows: Rows, axis: str, metric: Metric) -> None:
     ax.set_ylim(bottom=0)
     handles, labels = ax.get_legend_handles_labels()
     legend = dict(zip(labels, handles, strict=True))  # one entry a system, not one a bar
-    figure.legend(legend.values(), legend.keys(), frameon=False, ncols=len(legend), loc="outside lower center")
-    _save(figure, path)
+    made.legend(legend.values(), legend.keys(), frameon=False, ncols=len(legend), loc="outside lower center")
+    save(made, path)
 
 
 def _bar(ax: "Axes", at: float, width: float, row: Mapping[str, Any], metric: Metric, system: str) -> None:
     value, low, high = (row[metric.name + end] for end in ("", "_low", "_high"))
     errors = [[max(0.0, value - low)], [max(0.0, high - value)]]
     ax.bar(at, value, width, color=_COLOURS[system], label=LABELS[system])
-    ax.errorbar(at, value, yerr=errors, color="#22303c", capsize=3, linewidth=1)
-
-
-def _style() -> AbstractContextManager[None]:
-    """Matplotlib's defaults and ours, whatever style the user has set: pictures must not depend on the machine."""
-    from matplotlib import style
-
-    context: AbstractContextManager[None] = style.context(["default", _STYLE])
-    return context
-
-
-def _figure(panels: int, width: float) -> tuple[Any, list["Axes"]]:
-    """A figure of its own, without pyplot: no window and no global state."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, 4.2), dpi=110, layout="constrained")
-    return figure, [figure.add_subplot(1, panels, number + 1) for number in range(panels)]
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_png(path, metadata={"Software": None})  # matplotlib's version would change the bytes
+    ax.errorbar(at, value, yerr=errors, color=INK, capsize=3, linewidth=1)

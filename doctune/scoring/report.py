@@ -7,7 +7,7 @@ print(markdown_summary(read_json(Path("reports/metrics.json"))))
 | base | 33.1 | 31.9 to 34.4 | 29.8 | 28.9 to 30.7 |
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from doctune.scoring import EvaluateParams
 from doctune.scoring.evaluation import BASE, MEMORY, TUNED, Evaluation, Selection, scores
 from doctune.scoring.memory import NEW_BELOW
 from doctune.scoring.metrics import CHRF, METRICS
+from doctune.tables import literal, markdown_table
 
 LABELS = {MEMORY: "translation memory", BASE: "base", TUNED: "tuned"}  # in the order of every table
 SCORE_HEADER = ("system", *(text for metric in METRICS for text in (metric.label, "95 % interval")))
@@ -96,10 +97,10 @@ def changes_markdown(changes: Sequence[Mapping[str, Any]]) -> str:
     ):
         header = ("chrF", "English", "reference", "base", "tuned", "translation memory", "page")
         cells = [
-            (f"{row['delta']:+.1f}", *(_cell(row[key]) for key in ("en", "ref", BASE, TUNED, MEMORY, "page")))
+            (f"{row['delta']:+.1f}", *(literal(row[key]) for key in ("en", "ref", BASE, TUNED, MEMORY, "page")))
             for row in chosen
         ]
-        parts += ["", f"## {title}", "", _table(header, cells) if cells else "None."]
+        parts += ["", f"## {title}", "", markdown_table(header, cells) if cells else "None."]
     return "\n".join(parts) + "\n"
 
 
@@ -126,10 +127,10 @@ def gain_line(metrics: Mapping[str, Any]) -> str:
 
 def markdown_summary(metrics: Mapping[str, Any]) -> str:
     """Scores on all rows and on new rows, differences, signatures."""
-    parts = [_table((f"all {metrics['rows']:,} rows", *SCORE_HEADER[1:]), score_table(metrics)), ""]
+    parts = [markdown_table((f"all {metrics['rows']:,} rows", *SCORE_HEADER[1:]), score_table(metrics)), ""]
     if metrics["new"]:
         title = f"{metrics['new_rows']:,} new rows"
-        parts += [_table((title, *SCORE_HEADER[1:]), score_table(metrics["new"])), ""]
+        parts += [markdown_table((title, *SCORE_HEADER[1:]), score_table(metrics["new"])), ""]
     else:
         parts += ["No row is new.", ""]
     parts += [
@@ -142,16 +143,3 @@ def markdown_summary(metrics: Mapping[str, Any]) -> str:
 
 def _difference(gain: Mapping[str, float]) -> str:
     return f"{gain['bleu']:+.1f} BLEU ({gain['bleu_low']:+.1f} to {gain['bleu_high']:+.1f}, p = {gain['p_value']:.4f})"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in [header, *rows]]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
-
-
-def _cell(text: str) -> str:
-    """Text as one Markdown cell that shows it literally: no markup, no HTML, no line or cell ends."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("\\", "\\\\")
-    for mark in "|*_`[]~#":
-        escaped = escaped.replace(mark, "\\" + mark)
-    return "<br>".join(escaped.splitlines())

@@ -24,6 +24,7 @@ __all__ = [
     "load_pages",
     "locked",
     "read_pages",
+    "read_since",
     "resolve",
     "update",
     "write_pages",
@@ -65,3 +66,14 @@ def read_pages(params: CrawlParams, entry: Entry) -> tuple[list[Page], dict[str,
             f"{counts['zh']} in {params.target_dir}; check crawl.source_dir and crawl.target_dir"
         )
     return pages, report
+
+
+def read_since(params: CrawlParams, entry: Entry) -> tuple[list[Page], dict[str, Any] | None]:
+    """The pages at the older revision of the lock, sorted, with counts; no pages and None where none is asked for."""
+    if not isinstance(entry, GitEntry) or not entry.since:
+        return [], None
+    from doctune.sources.git import read_git
+
+    found = read_git(entry.url, entry.since_commit, entry.since, params.dirs)
+    pages = decode(found, f"{entry.url} at {entry.since}")
+    return pages, {"ref": entry.since} | summary(pages, found)

@@ -4,6 +4,8 @@
       url: https://github.com/kubernetes/website
       ref: main
       commit: 5c31237a7b4d1ea3d63bb7ede22543067d59c38f
+      since: v1.33                   # crawl.since, where one is asked for
+      since_commit: 2e1f4a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f
     kubernetes-web:
       web: https://kubernetes.io
       revision: 0f2c...              # a hash of all its pages: a web site has no commits
@@ -17,7 +19,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from doctune.errors import DoctuneError
 from doctune.files import whole_file
@@ -36,6 +38,14 @@ class GitEntry(Section):
     url: str
     ref: str
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    since: str = ""
+    since_commit: Annotated[str, Field(pattern=r"^([0-9a-f]{40})?$")] = ""
+
+    @model_validator(mode="after")
+    def _both(self) -> "GitEntry":
+        if bool(self.since) != bool(self.since_commit):
+            raise ValueError("since, since_commit: wanted both or neither")
+        return self
 
 
 class TreeEntry(Section):
@@ -59,10 +69,10 @@ def locked(params: CrawlParams, path: Path) -> Entry:
     raw = entries[params.name]
     wanted = {
         "tree": {"tree": params.tree},
-        "git": {"url": params.url, "ref": params.ref},
+        "git": {"url": params.url, "ref": params.ref, "since": params.since},
         "web": {"web": params.url},
     }[params.source]
-    if not isinstance(raw, dict) or {key: raw.get(key) for key in wanted} != wanted:
+    if not isinstance(raw, dict) or {key: raw.get(key, "") for key in wanted} != wanted:
         raise DoctuneError(_differs(path, params.name, wanted, raw))
     return validate(_KINDS[params.source], raw, f"{path}, {params.name}:")
 
@@ -84,7 +94,13 @@ def update(params: CrawlParams, path: Path) -> tuple[Entry | None, Entry]:
 
         new = WebEntry(web=params.url, revision=crawl_site(params))
     else:
-        new = GitEntry(url=params.url, ref=params.ref, commit=resolve(params.url, params.ref))
+        new = GitEntry(
+            url=params.url,
+            ref=params.ref,
+            commit=resolve(params.url, params.ref),
+            since=params.since,
+            since_commit=resolve(params.url, params.since, "crawl.since") if params.since else "",
+        )
     guard = path.resolve().parent / ".doctune" / f"{path.name}.lock"
     with hold(guard, f"to update {path}", wait=LOCK_SECONDS):
         before = _entries(path) if path.exists() else {}
@@ -93,16 +109,16 @@ def update(params: CrawlParams, path: Path) -> tuple[Entry | None, Entry]:
             yaml = YAML()  # round trip: keeps comments and order of the other entries
             document: Any = yaml.load(path.read_text(encoding="utf-8")) if before else None
             document = {} if document is None else document
-            document[params.name] = new.model_dump()
+            document[params.name] = new.model_dump(exclude_defaults=True)
             with whole_file(path) as tmp, tmp.open("w", encoding="utf-8") as file:
                 yaml.dump(document, file)
     return old, new
 
 
-def resolve(url: str, ref: str) -> str:
+def resolve(url: str, ref: str, knob: str = "crawl.ref") -> str:
     """The commit at which a branch or tag of `url` stands; a full 40-character commit is taken as it is.
 
-    A branch is preferred to a tag of the same name, and an annotated tag gives the commit that it points at.
+    `knob` is named in messages. A branch is preferred to a tag of the same name, and an annotated tag gives the commit that it points at.
     """
     if COMMIT.fullmatch(ref):
         return ref
@@ -124,9 +140,7 @@ def resolve(url: str, ref: str) -> str:
             if not COMMIT.fullmatch(commit):
                 raise DoctuneError(f"wanted a commit of 40 characters (SHA-1), got {commit!r} for {ref} of {url}")
             return commit
-    raise DoctuneError(
-        f"{url} has no branch or tag {ref!r}; check crawl.ref (a commit is given by all its 40 characters)"
-    )
+    raise DoctuneError(f"{url} has no branch or tag {ref!r}; check {knob} (a commit is given by all its 40 characters)")
 
 
 def _entries(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from doctune.errors import DoctuneError
 from doctune.files import whole_file
 
 MAX_PAGE_BYTES = 2_000_000
+ENDINGS = (".md", ".mdx", ".markdown")
 _NAMED_IN_ERROR = 20
 
 
@@ -48,7 +49,7 @@ def why_not(path: str) -> str | None:
     """The reason why a file of this name is no page, or None if it may be one."""
     if not path.isprintable() or "\\" in path or any(part in ("", ".", "..", ".git") for part in path.split("/")):
         return "unsafe_path"
-    return None if path.endswith(".md") else "not_markdown"
+    return None if path.endswith(ENDINGS) else "not_markdown"
 
 
 def decode(found: Found, where: str) -> list[Page]:

@@ -6,8 +6,11 @@ crawl:
   tree: examples/site
   url: https://github.com/kubernetes/website
   ref: main
+  since: v1.33                                  # an older revision to compare with, or ''
   source_dir: content/en/docs                   # on the web: docs, below the url
   target_dir: content/zh-cn/docs
+  licence: CC-BY-4.0                            # of the pages, for the data card
+  attribution: The Kubernetes Authors, https://kubernetes.io/docs/
   web:
     rate: 2.0
     max_pages: 5000
@@ -28,6 +31,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _SCHEME = re.compile(r"(https?|ssh|git|file)://.+")
 _SCP_LIKE = re.compile(r"(\w[\w.-]*@)?\w[\w.-]*:(?!:).+")
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?: (?:AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
 _NOT_IN_REF = re.compile(r"\.\.|@\{|//|[\s~^:?*\[\\]|[\x00-\x1f\x7f]")
 
 
@@ -79,6 +83,18 @@ def _ref(ref: str) -> str:
     return ref
 
 
+def _licence(licence: str) -> str:
+    if licence and not _LICENCE.fullmatch(licence):
+        raise ValueError("wanted an SPDX licence identifier such as CC-BY-4.0, or nothing where none is stated")
+    return licence
+
+
+def _line(text: str) -> str:
+    if not text.isprintable() or len(text) > 500:
+        raise ValueError("wanted one line of at most 500 characters")
+    return text
+
+
 def _selectors(selectors: list[str]) -> list[str]:
     from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
@@ -103,7 +119,9 @@ class WebParams(Section):
 class CrawlParams(Section):
     """Section `crawl`. `tree` is watched by DVC whichever source is read, so it is always a folder.
 
+    `since` is a branch, tag or commit of the same repository, whose pages are kept beside those of `ref`; '' for none.
     The two content folders are relative to the repository, the tree or the web address, and neither lies in the other.
+    licence (SPDX) and attribution are what the source asks of those who use its pages; the data card states them.
     """
 
     source: Literal["tree", "git", "web"]
@@ -111,8 +129,11 @@ class CrawlParams(Section):
     tree: str
     url: Annotated[str, AfterValidator(_url)]
     ref: Annotated[str, AfterValidator(_ref)]
+    since: Annotated[str, AfterValidator(_ref)]
     source_dir: Annotated[str, AfterValidator(_content_dir)]
     target_dir: Annotated[str, AfterValidator(_content_dir)]
+    licence: Annotated[str, AfterValidator(_licence)]
+    attribution: Annotated[str, AfterValidator(_line)]
     web: WebParams
 
     @model_validator(mode="after")
@@ -121,6 +142,8 @@ class CrawlParams(Section):
             raise ValueError("tree: wanted a local folder (DVC watches it in either case)")
         if self.source == "git" and not (self.url and self.ref):
             raise ValueError("url, ref: wanted both when source is git")
+        if self.source != "git" and self.since:
+            raise ValueError("since: wanted '' unless source is git, as only a repository keeps older revisions")
         if self.source == "web" and not _is_web(self.url):
             raise ValueError(
                 "url: wanted a plain http or https address when source is web, such as https://kubernetes.io"

@@ -118,8 +118,9 @@ def run_training(
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(work)
-    if checkpoint and is_finished(checkpoint):  # the Trainer would take one step too many
-        trainer.state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json")
+    state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json") if checkpoint else None
+    if state and state.global_step >= state.max_steps > 0:  # the Trainer would take one step too many
+        trainer.state = state
         trainer._load_best_model()
     else:
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -186,11 +187,6 @@ def last_checkpoint(work: Path) -> str | None:
             print(f"{checkpoint.name} was cut off while it was written; it is removed", flush=True)
             shutil.rmtree(checkpoint)
     return None
-
-
-def is_finished(checkpoint: str) -> bool:
-    state = json.loads(Path(checkpoint, "trainer_state.json").read_text(encoding="utf-8"))
-    return bool(state["global_step"] >= state["max_steps"] > 0)
 
 
 def prune_runs(root: Path, keep: Path) -> None:
