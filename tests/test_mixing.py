@@ -215,6 +215,11 @@ def test_the_split_stage_keeps_held_out_sources_out_of_the_extra_rows(
         "max_test": 1000,
         "max_valid": 1000,
         "train_only": [],
+        "near": 1.0,
+        "near_copies": 1000,
+        "generated": [],
+        "max_generated": 1000,
+        "test_since": False,
     }
     pairs = [
         {"id": f"{p}-{n}", "page": f"p{p}.md", "kind": "paragraph", "en": f"Step {n} of {p}.", "zh": f"{p} 第 {n} 步。"}
@@ -227,7 +232,7 @@ def test_the_split_stage_keeps_held_out_sources_out_of_the_extra_rows(
     Path("params.yaml").write_text(json.dumps({"split": knobs, "extra": OPEN | {"max_share": 0.4}}), encoding="utf-8")
     for name, rows in (("pairs", pairs), ("extra", [*stolen, *many(300, source=unlucky)])):
         Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    main(Path("pairs.jsonl"), Path("splits"), Path("report.json"), Path("extra.jsonl"))
+    main(Path("pairs.jsonl"), Path("since.parquet"), Path("splits"), Path("report.json"), Path("extra.jsonl"))
 
     splits = {
         name: [json.loads(line) for line in Path(f"splits/{name}.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -71,6 +71,7 @@ def test_preset_and_overrides_are_written_whole(project):
         pytest.param(None, ["seed=3"], "wants section.key=value", id="no section"),
         pytest.param(None, ["train.colour=blue"], "there is no knob train.colour", id="unknown knob"),
         pytest.param(None, ["train.epochs=many"], "train.epochs: .*got 'many'", id="wrong type"),
+        pytest.param(None, ["split.test_since=true"], "split: test_since: wanted false, or crawl.since", id="no past"),
         pytest.param("k8s-qwen-lora", ["base.revision=main"], "40 hex digits", id="moving revision"),
     ],
 )
@@ -79,6 +80,11 @@ def test_a_mistake_changes_nothing(project, preset, overrides, message):
     with pytest.raises(DoctuneError, match=message):
         configure(preset, overrides)
     assert (project / "params.yaml").read_bytes() == before
+
+
+def test_a_split_by_time_with_a_past(project):
+    written = configure("k8s-small", ["crawl.since=v1.33", "split.test_since=true"])
+    assert written.crawl.since == "v1.33" and written.split.test_since
 
 
 def test_a_preset_changes_what_it_names_and_keeps_the_rest(project):

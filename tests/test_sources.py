@@ -21,7 +21,17 @@ from doctune.files import read_json
 from doctune.locks import hold
 from doctune.retry import Transient, patiently
 from doctune.section import validate
-from doctune.sources import CrawlParams, Page, load_pages, locked, read_pages, resolve, update, write_pages
+from doctune.sources import (
+    CrawlParams,
+    Page,
+    load_pages,
+    locked,
+    read_pages,
+    read_since,
+    resolve,
+    update,
+    write_pages,
+)
 from doctune.sources.git import MEMOS, read_git
 
 LOCK = Path("source.lock.yaml")
@@ -44,6 +54,7 @@ def knobs(**changes: Any) -> dict[str, Any]:
         "tree": "examples/site",
         "url": "far",
         "ref": "main",
+        "since": "",
         "source_dir": "content/en/docs",
         "target_dir": "content/zh-cn/docs",
         "licence": "CC-BY-4.0",
@@ -126,6 +137,8 @@ SITE_PAGES = [("en", "nodes.md"), ("en", "tasks/drain.md"), ("zh", "nodes.md"), 
         pytest.param({"ref": "--output=x"}, "ref: wanted a branch", id="ref-is-an-option"),
         pytest.param({"ref": "main:refs/heads/x"}, "ref: wanted a branch", id="ref-is-a-refspec"),
         pytest.param({"ref": "rel*"}, "ref: wanted a branch", id="ref-is-a-pattern"),
+        pytest.param({"since": "--output=x"}, "since: wanted a branch", id="since-is-an-option"),
+        pytest.param({"source": "tree", "since": "v1"}, "since: wanted '' unless source is git", id="since-of-a-tree"),
         pytest.param({"name": "K8s docs"}, "name: wanted lower-case", id="name-is-no-slug"),
         pytest.param({"source_dir": "../docs"}, "source_dir: wanted a path inside", id="folder-outside"),
         pytest.param({"source_dir": "/docs"}, "source_dir: wanted a path inside", id="folder-absolute"),
@@ -166,7 +179,7 @@ def test_a_moved_branch_moves_the_lock_and_nothing_else(far: Path) -> None:
     LOCK.write_text("# what we read\nother:   # keep me\n  tree: examples/site\n")
     first = git(far, "rev-parse", "HEAD")
     old, new = update(params(), LOCK)
-    assert (old, new.model_dump()) == (None, {"url": "far", "ref": "main", "commit": first})
+    assert (old, new.model_dump(exclude_defaults=True)) == (None, {"url": "far", "ref": "main", "commit": first})
     before = LOCK.stat().st_mtime_ns
     assert update(params(), LOCK) == (new, new)
     assert LOCK.stat().st_mtime_ns == before
@@ -174,6 +187,7 @@ def test_a_moved_branch_moves_the_lock_and_nothing_else(far: Path) -> None:
     assert locked(params(), LOCK) == new, "the lock moves by update alone"
     assert update(params(), LOCK)[0] == new
     assert locked(params(), LOCK).model_dump()["commit"] == second
+    assert "since" not in LOCK.read_text()
     assert LOCK.read_text().startswith("# what we read\nother:   # keep me\n  tree: examples/site\nsite:\n  url: far\n")
 
 
@@ -229,6 +243,11 @@ def test_what_cannot_be_resolved_is_said_at_once(far: Path, changes: dict[str, A
         pytest.param("site: {tree: examples/site}\n", "another source.*doctune source update", id="other-kind"),
         pytest.param("site: {url: far, ref: main, commit: main}\n", "commit: .*got 'main'", id="commit-is-none"),
         pytest.param("site: {url: far, ref: main}\n", "commit: missing", id="commit-missing"),
+        pytest.param(
+            f"site: {{url: far, ref: main, commit: {'a' * 40}, since: v1, since_commit: {'b' * 40}}}\n",
+            "another source.*'since': ''.*'since': 'v1'.*doctune source update",
+            id="older-revision-not-asked-for",
+        ),
         pytest.param("- site\n", "wanted a mapping", id="a-list"),
         pytest.param("site: [\n", "not valid YAML", id="no-yaml"),
     ],
@@ -239,6 +258,24 @@ def test_a_lock_that_does_not_fit_says_what_to_do(tmp_path: Path, text: str | No
         path.write_text(text)
     with pytest.raises(DoctuneError, match=said):
         locked(params(), path)
+
+
+def test_an_older_revision_is_locked_beside_the_commit(far: Path) -> None:
+    first = git(far, "rev-parse", "HEAD")
+    git(far, "tag", "v1")
+    second = commit(far, {"content/en/docs/new.md": "new\n"})
+    update(params(), LOCK)
+    with pytest.raises(DoctuneError, match="'since': 'v1'.*'since': ''.*doctune source update"):
+        locked(params(since="v1"), LOCK)
+    _, entry = update(params(since="v1"), LOCK)
+    assert locked(params(since="v1"), LOCK) == entry
+    assert entry.model_dump() == {"url": "far", "ref": "main", "commit": second, "since": "v1", "since_commit": first}
+    with pytest.raises(DoctuneError, match="far has no branch or tag 'v0'; check crawl.since"):
+        update(params(since="v0"), LOCK)
+    assert locked(params(since="v1"), LOCK) == entry, "a mistake leaves the lock as it was"
+    LOCK.write_text(f"site: {{url: far, ref: main, commit: {first}, since: v1}}\n")
+    with pytest.raises(DoctuneError, match="since, since_commit: wanted both or neither"):
+        locked(params(since="v1"), LOCK)
 
 
 def test_updates_at_once_lose_no_key(tmp_path: Path) -> None:
@@ -273,6 +310,22 @@ def test_git_pages_and_report(far: Path) -> None:
         "skipped_files": [],
     }
     assert read_pages(params(), locked(params(), LOCK)) == (pages, report), "a warm memo changes nothing"
+
+
+def test_pages_of_an_older_revision(far: Path) -> None:
+    git(far, "tag", "v1")
+    first = git(far, "rev-parse", "HEAD")
+    git(far, "rm", "-q", "content/en/docs/tasks/drain.md")
+    commit(far, {"content/zh-cn/docs/nodes.md": ZH + "再见。\n"})
+    pages, _ = crawl(since="v1")
+    older, report = read_since(params(since="v1"), locked(params(since="v1"), LOCK))
+    assert names(pages) == [page for page in SITE_PAGES if page != ("en", "tasks/drain.md")]
+    assert names(older) == SITE_PAGES and {page.revision for page in older} == {first}
+    assert older[2].text == ZH and pages[1].text == ZH + "再见。\n"
+    assert report is not None and (report["ref"], report["revision"]) == ("v1", first)
+    assert report["pages"] == {"en": 2, "zh": 2}
+    update(params(), LOCK)
+    assert read_since(params(), locked(params(), LOCK)) == ([], None)
 
 
 def memo() -> Path:
@@ -740,11 +793,17 @@ def test_pages_without_a_column_are_refused(tmp_path: Path) -> None:
         load_pages(tmp_path / "pages.parquet")
 
 
-ARGS = ["--lock", str(LOCK), "--pages", "data/pages.parquet", "--report", "reports/crawl.json"]
+FILES = {
+    "lock": LOCK,
+    "pages": Path("data/pages.parquet"),
+    "since": Path("data/since.parquet"),
+    "report": Path("reports/crawl.json"),
+}
+ARGS = [word for name, path in FILES.items() for word in (f"--{name}", str(path))]
 
 
 def write_params(**changes: Any) -> None:
-    lines = [f"  {key}: {value}" for key, value in knobs(**changes).items()]
+    lines = [f"  {key}: {value!r}" for key, value in knobs(**changes).items()]
     Path("params.yaml").write_text("\n".join(["crawl:", *lines, ""]))
 
 
@@ -753,12 +812,27 @@ def test_the_stage_writes_rows_and_report(far: Path, capsys: pytest.CaptureFixtu
 
     write_params()
     update(params(), LOCK)
-    main(LOCK, Path("data/pages.parquet"), Path("reports/crawl.json"))
+    main(**FILES)
     assert capsys.readouterr().out == "2 English and 2 Chinese pages, 1 on both sides; 1 other files skipped\n"
-    assert names(load_pages(Path("data/pages.parquet"))) == SITE_PAGES
-    report = read_json(Path("reports/crawl.json"))
+    assert names(load_pages(FILES["pages"])) == SITE_PAGES
+    report = read_json(FILES["report"])
     assert report["pages"] == {"en": 2, "zh": 2}
     assert (report["licence"], report["attribution"]) == ("CC-BY-4.0", "The Harbour Authors")
+    assert load_pages(FILES["since"]) == [] and "since" not in read_json(FILES["report"])
+
+
+def test_the_stage_writes_an_older_revision_too(far: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tasks.crawl import main
+
+    git(far, "tag", "v1")
+    commit(far, {"content/en/docs/new.md": "new\n"})
+    write_params(since="v1")
+    update(params(since="v1"), LOCK)
+    main(**FILES)
+    assert "4 pages at v1, to compare with\n" in capsys.readouterr().out
+    assert names(load_pages(FILES["since"])) == SITE_PAGES
+    assert ("en", "new.md") in names(load_pages(FILES["pages"]))
+    assert read_json(FILES["report"])["since"]["ref"] == "v1"
 
 
 def test_the_program_ends_with_one_line_when_a_page_is_bad(far: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctune.text import CODE, count_cjk, flatten, has_cjk, match_key, normalise, visible
+from doctune.text import CODE, count_cjk, flatten, has_cjk, letters, match_key, normalise, visible, words
 
 GLOSSARY = '{{< glossary_tooltip text="节点" term_id="node" >}}'
 
@@ -83,6 +83,31 @@ def test_visible(text: str, want: str) -> None:
 def test_match_key(one: str, two: str, same: bool) -> None:
     assert (match_key(one) == match_key(two)) is same
     assert match_key(one)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        pytest.param("Use **`kubectl`** to\nlist [Pods](/a/).", ("use", "kubectl", "to", "list", "pods"), id="english"),
+        pytest.param("创建 **Pod**，再等。", ("创", "建", "pod", "再", "等"), id="chinese-by-character"),
+        pytest.param("kube_proxy-v1.29", ("kube", "proxy", "v1", "29"), id="marks-part-words"),
+        pytest.param(f"在{GLOSSARY}上", ("在", "节", "点", "上"), id="glossary"),
+        pytest.param("－ ＡＰＩ", ("api",), id="width"),
+        pytest.param("- - -", ("---",), id="marks-only"),
+        pytest.param("", ("",), id="empty"),
+    ],
+)
+def test_words(text: str, want: tuple[str, ...]) -> None:
+    assert words(text) == want
+
+
+@given(st.text())
+def test_words_joined_are_the_key(text: str) -> None:
+    assert "".join(words(text)) == match_key(text)
+
+
+def test_letters_keep_those_of_markup() -> None:
+    assert letters("**创建** [Pod](/a-1/)：\n> ＯＫ") == "创建poda1ok"
 
 
 def test_cjk_counts_characters_not_punctuation() -> None:

@@ -167,5 +167,5 @@ def _parse(raw: Any) -> Entry | None:
 
 
 def _differs(path: Path, name: str, wanted: dict[str, str], got: Any) -> str:
-    shown = {key: got.get(key) for key in wanted} if isinstance(got, dict) and wanted.keys() & got.keys() else got
+    shown = {key: got.get(key, "") for key in wanted} if isinstance(got, dict) and wanted.keys() & got.keys() else got
     return f"{path} has another source as {name!r}: wanted {wanted}, got {shown}; {_ADVICE}, or change crawl.name"
