@@ -17,14 +17,18 @@ from doctune.errors import DoctuneError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed."""
+def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
+
+    Not `durable` is for a memo whose reader checks what it reads: after a power failure the file may be damaged.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield tmp
-        with tmp.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with tmp.open("rb") as file:
+                os.fsync(file.fileno())
         tmp.replace(path)
     except OSError as error:
         raise DoctuneError(

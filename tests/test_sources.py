@@ -59,6 +59,7 @@ def knobs(**changes: Any) -> dict[str, Any]:
         "target_dir": "content/zh-cn/docs",
         "licence": "CC-BY-4.0",
         "attribution": "The Harbour Authors",
+        "web": {"rate": 2.0, "max_pages": 100, "content": ["main"], "leave_out": []},
     } | changes
 
 
