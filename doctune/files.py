@@ -110,22 +110,6 @@ def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         raise DoctuneError(f"{path}:{number + 1} is not valid JSON Lines ({error})") from None
 
 
-def read_parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:
-    """Read these columns of a table, one dict a row."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, columns=columns, partitioning=None).to_pylist()
-    except FileNotFoundError:
-        raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DoctuneError(
-            f"wanted a table with columns {', '.join(columns)} in {path}, got: {reason}; remove it and run its stage again"
-        ) from None
-
-
 def hash_text(*parts: str) -> str:
     """SHA-256 (hex) of the parts, separated so that ("ab", "c") and ("a", "bc") differ."""
     digest = hashlib.sha256()
