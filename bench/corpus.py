@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -28,22 +29,20 @@ import psutil
 
 from bench.align import read_texts
 from doctune.params import configure
+from doctune.section import read_yaml
 from doctune.sources.lock import update
 from doctune.sources.params import CrawlParams
 
 ROOT = Path(__file__).parents[1]
-STAGES = {
-    "crawl": "--lock source.lock.yaml --pages data/pages.parquet --report reports/crawl.json",
-    "align": "--pages data/pages.parquet --pairs data/pairs.jsonl --report reports/align.json",
-    "split": "--pairs data/pairs.jsonl --out data/splits --report reports/split.json",
-}
+STAGES = ("crawl", "align", "extra", "split")  # extra has nothing to read, but split wants its file
 COPIES, CHANGED = 10, 0.01
 _WORD = re.compile(r"(?<![<\w/{#`\"'=.:-])[a-z]{3,}(?![\w>=:/`\"'-])|[\u4e00-\u9fff]")
 
 
 def measure(folder: Path, stage: str) -> tuple[float, float]:
     """Seconds and peak MB of one stage's program."""
-    command = [sys.executable, "-m", f"tasks.{stage}", *STAGES[stage].split()]
+    declared = read_yaml(ROOT / "dvc.yaml")["stages"][stage]["cmd"]
+    command = [sys.executable, *shlex.split(declared.removeprefix("exec python "))]
     began = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -94,7 +93,7 @@ def run(folder: Path) -> dict[str, Any]:
 
 def project(folder: Path, overrides: list[str]) -> None:
     """A project folder: params.yaml of the preset with overrides, and the source's lock."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "extra").mkdir(parents=True, exist_ok=True)
     here = Path.cwd()
     try:
         os.chdir(ROOT)

@@ -126,7 +126,7 @@ def promote(
 
 @source_app.command("update")
 def source_update() -> None:
-    """Move source.lock.yaml to the commit where the source's branch or tag stands now."""
+    """Move source.lock.yaml to where the source's branch or tag stands now; of a web site, to what a crawl finds."""
     from doctune.section import load_section
     from doctune.sources.lock import update
     from doctune.sources.params import CrawlParams

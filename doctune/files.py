@@ -17,14 +17,18 @@ from doctune.errors import DoctuneError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed."""
+def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
+
+    Not `durable` is for a memo whose reader checks what it reads: after a power failure the file may be damaged.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield tmp
-        with tmp.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with tmp.open("rb") as file:
+                os.fsync(file.fileno())
         tmp.replace(path)
     except OSError as error:
         raise DoctuneError(
@@ -104,22 +108,6 @@ def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         raise DoctuneError(f"{path}:{number} is not valid JSON Lines ({error})") from None
     except UnicodeDecodeError as error:
         raise DoctuneError(f"{path}:{number + 1} is not valid JSON Lines ({error})") from None
-
-
-def read_parquet(path: Path, columns: list[str]) -> list[dict[str, Any]]:
-    """Read these columns of a table, one dict a row."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, columns=columns, partitioning=None).to_pylist()
-    except FileNotFoundError:
-        raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DoctuneError(
-            f"wanted a table with columns {', '.join(columns)} in {path}, got: {reason}; remove it and run its stage again"
-        ) from None
 
 
 def hash_text(*parts: str) -> str:

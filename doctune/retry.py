@@ -21,13 +21,20 @@ Result = TypeVar("Result")
 
 
 class Transient(DoctuneError):
-    """A failure outside doctune that may pass by itself; shown like any DoctuneError once the attempts are used up."""
+    """A failure outside doctune that may pass by itself; shown like any DoctuneError once the attempts are used up.
+
+    `wait` is how many seconds the other side asked to be left alone.
+    """
+
+    def __init__(self, message: str, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 def patiently(work: Callable[[], Result], what: str) -> Result:
-    """Call `work` up to ATTEMPTS times, waiting about 1, 2 and 4 seconds between (with jitter); says each retry aloud.
+    """Call `work` up to ATTEMPTS times, waiting about 1, 2 and 4 seconds between (with jitter), or longer where asked to.
 
-    Raises the last Transient when every attempt failed, and anything else that `work` raises at once.
+    Says each retry aloud. Raises the last Transient when every attempt failed, and anything else that `work` raises at once.
     """
     from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
@@ -37,9 +44,15 @@ def patiently(work: Callable[[], Result], what: str) -> Result:
         attempt = f"attempt {state.attempt_number} of {ATTEMPTS}"
         print(f"doctune: {what} failed ({attempt}): {error}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)
 
+    backoff = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return max(backoff(state), error.wait if isinstance(error, Transient) else 0.0)
+
     retrying = Retrying(
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT),
+        wait=wait,
         retry=retry_if_exception_type(Transient),
         before_sleep=say,
         sleep=lambda seconds: pause(seconds),

@@ -58,9 +58,9 @@ def changed(pairs: Iterable[Mapping[str, Any]], old: Iterable[Mapping[str, Any]]
     for name, (_, zh) in new.items():
         by_head.setdefault(zh.seen[:_HEAD], []).append(name)
     short = {head for head in by_head if len(head) < _HEAD}
-    for stood in pages.values():
-        text = stood.chinese.seen
+    for place in pages.values():
+        text = place.chinese.seen
         heads = {text[at : at + _HEAD] for at in range(len(text) - _HEAD + 1)} & by_head.keys()
         for head in heads | {head for head in short if head in text}:
-            by_head[head] = [name for name in by_head[head] if not stood.has(*new[name])]
+            by_head[head] = [name for name in by_head[head] if not place.has(*new[name])]
     return {name for names in by_head.values() for name in names}

@@ -51,7 +51,7 @@ def pipeline(preset: str | None = None, overrides: list[str] | None = None, refr
     preset: a name in presets/, written into params.yaml with `overrides` laid over it; without either, params.yaml is
     used as it stands.
     overrides: "section.key=value", each.
-    refresh: ask where the source's branch or tag stands now, and move source.lock.yaml there.
+    refresh: ask where the source's branch, tag or web site stands now, and move source.lock.yaml there.
 
     Returns a RunSummary. Failed (with the stage's real error) when a stage failed, something is wrong with the
     configuration, or another flow run holds this checkout; Cancelled when it was cancelled in Prefect, or by SIGINT or
@@ -173,7 +173,7 @@ def reconcile_mlflow(root: Path, dag: Dag, name: str) -> "Settled":
     retry_delay_seconds=[5, 20],
 )
 def update_source(root: Path) -> State:
-    """Move source.lock.yaml to where the source's ref stands now."""
+    """Move source.lock.yaml to where the source stands now."""
     from doctune.section import load_section
     from doctune.sources.lock import update
     from doctune.sources.params import CrawlParams

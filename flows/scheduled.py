@@ -118,6 +118,6 @@ def _message(clone: Clone, run_id: str) -> str:
     entry = {}
     if lock.exists():
         entry = (read_yaml(lock) or {}).get(load_section(CrawlParams, "crawl", clone.root / "params.yaml").name, {})
-    revision = str(entry.get("commit") or entry.get("tree") or "unknown")
+    revision = str(entry.get("commit") or entry.get("revision") or entry.get("tree") or "unknown")
     facts = f"Flow run: {run_id}\nSource revision: {revision}\nProject commit: {clone.project_commit}\n"
     return f"Scheduled run at source revision {revision[:12]}\n\n{facts}"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from doctune.alignment.corpus import align_pages
 from doctune.alignment.params import AlignParams
-from doctune.errors import DoctuneError
 from doctune.files import write_json, write_jsonl
 from doctune.machine import cores
+from doctune.parquet import read_parquet
 from doctune.section import load_section
 from tasks.stage import stage
 
@@ -22,18 +22,9 @@ MEMO = Path(".doctune/align.sqlite")  # of pages aligned before, outside the sta
 
 
 def main(pages: Path, pairs: Path, report: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     params = load_section(AlignParams, "align")
-    try:
-        rows = pq.read_table(pages, columns=["lang", "path", "text"]).to_pylist()
-    except FileNotFoundError:
-        raise DoctuneError(f"{pages} does not exist; run the crawl stage that writes it") from None
-    except (pa.ArrowException, OSError) as error:
-        raise DoctuneError(
-            f"{pages} is not a table of pages ({' '.join(str(error).split())[:200]}); run the crawl stage again"
-        ) from None
+    columns = ["lang", "path", "text"]
+    rows = (dict(zip(columns, row, strict=True)) for row in read_parquet(pages, columns))
     found, summary = align_pages(rows, params, MEMO, cores())
     for place in summary["broken_front_matter"]:
         print(

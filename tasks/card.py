@@ -12,6 +12,7 @@ from pathlib import Path
 
 from doctune.errors import DoctuneError
 from doctune.files import iterate_jsonl, read_json, write_jsonl, write_text
+from doctune.parquet import read_parquet
 from tasks.stage import stage
 
 
@@ -27,7 +28,7 @@ def main(
     reports = Reports(read_json(crawl), read_json(align), read_json(split))
     rows = {name: iterate_jsonl(splits / f"{name}.jsonl") for name in reports.split["rows"]}
     found = several.renderings(iterate_jsonl(pairs))
-    facts = describe(_paths(pages), iterate_jsonl(pairs), rows, reports, found)
+    facts = describe(read_parquet(pages, ["lang", "path"]), iterate_jsonl(pairs), rows, reports, found)
     write(out, facts)
     write_jsonl(renderings, found)
     write_text(table, several.markdown(found))
@@ -36,21 +37,6 @@ def main(
         f"licence {facts['source'].get('licence') or 'not stated'}; "
         f"{len(found):,} English texts with more than one Chinese rendering"
     )
-
-
-def _paths(pages: Path) -> list[tuple[str, str]]:
-    """Language and path of each page, without reading the texts."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(pages, columns=["lang", "path"], partitioning=None)
-        return list(zip(table.column("lang").to_pylist(), table.column("path").to_pylist(), strict=True))
-    except FileNotFoundError:
-        raise DoctuneError(f"{pages} does not exist; run the crawl stage that writes it") from None
-    except (pa.ArrowException, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DoctuneError(f"{pages} is not a table of pages ({reason}); run the crawl stage again") from None
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m tasks.crawl --lock source.lock.yaml --pages data/pages.parquet --since data/since.parquet
                           --report reports/crawl.json
 
-source (git at the commit in the lock, or a local tree)
+source (git at the commit in the lock, a web site's snapshot in the lock, or a local tree)
     -> pages.parquet  one row a page: lang, path, revision, text
     -> since.parquet  the same at the older revision crawl.since; no rows where none is asked for
     -> crawl.json     pages per language and on both sides, what was skipped and why, licence

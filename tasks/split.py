@@ -13,8 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 from doctune.extra.params import ExtraParams
-from doctune.files import read_jsonl, read_parquet, whole_dir, write_json, write_jsonl
+from doctune.files import read_jsonl, whole_dir, write_json, write_jsonl
 from doctune.mixing import apart, mix
+from doctune.parquet import read_parquet
 from doctune.section import load_section
 from doctune.splitting import SplitParams
 from doctune.splitting import split as split_pairs
@@ -23,8 +24,13 @@ from tasks.stage import stage
 
 def main(pairs: Path, since: Path, out: Path, report: Path, extra: Path | None = None) -> None:
     params = load_section(SplitParams, "split")
-    old = read_parquet(since, ["lang", "path", "text"]) if params.test_since else []
-    splits, summary = split_pairs([*read_jsonl(pairs), *(read_jsonl(extra) if extra else [])], params, old)
+    columns = ["lang", "path", "text"]
+    old = read_parquet(since, columns) if params.test_since else []
+    splits, summary = split_pairs(
+        [*read_jsonl(pairs), *(read_jsonl(extra) if extra else [])],
+        params,
+        [dict(zip(columns, row, strict=True)) for row in old],
+    )
     if extra:
         splits["train"], summary["extra"] = mix(*apart(splits["train"]), load_section(ExtraParams, "extra"))
         summary["rows"]["train"] = len(splits["train"])

@@ -617,5 +617,5 @@ def test_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     with pytest.raises(DoctuneError, match="does not exist"):
         main(Path("none.parquet"), Path("pairs.jsonl"), Path("report.json"))
     Path("bad.parquet").write_text("no table")
-    with pytest.raises(DoctuneError, match="not a table of pages"):
+    with pytest.raises(DoctuneError, match="wanted a table with columns"):
         main(Path("bad.parquet"), Path("pairs.jsonl"), Path("report.json"))

@@ -240,5 +240,5 @@ def test_other_wrong_inputs_are_refused(inputs: dict[str, Path]) -> None:
     with pytest.raises(DoctuneError, match=r"wanted --renderings to name a \.jsonl file"):
         main(**inputs | {"renderings": Path("renderings.md")})
     Path("pages.parquet").write_text("no table")
-    with pytest.raises(DoctuneError, match="not a table of pages"):
+    with pytest.raises(DoctuneError, match="wanted a table with columns"):
         main(**inputs)

@@ -639,6 +639,7 @@ def test_model_that_mlflow_half_received_is_completed(store: Store, files: Files
     [
         pytest.param("{tree: examples/site}", "examples/site@aaaa.dir", id="local folder"),
         pytest.param(f"{{url: https://example.org/docs, ref: main, commit: {'5c' * 20}}}", "5c" * 20, id="git"),
+        pytest.param(f"{{web: https://example.org, revision: {'5c' * 32}}}", "5c" * 32, id="web"),
         pytest.param("{tree: other}", "unknown", id="folder that dvc.lock does not know"),
     ],
 )

@@ -59,6 +59,7 @@ def knobs(**changes: Any) -> dict[str, Any]:
         "target_dir": "content/zh-cn/docs",
         "licence": "CC-BY-4.0",
         "attribution": "The Harbour Authors",
+        "web": {"rate": 2.0, "max_pages": 100, "content": ["main"], "leave_out": []},
     } | changes
 
 
@@ -772,7 +773,7 @@ def test_pages_survive_the_file_and_its_bytes_are_stable(tmp_path: Path) -> None
     ("content", "said"),
     [
         pytest.param(None, "does not exist; run the stage", id="missing"),
-        pytest.param(b"PAR1 not really", "wanted columns lang, path, revision, text", id="broken"),
+        pytest.param(b"PAR1 not really", "wanted a table with columns lang, path, revision, text", id="broken"),
     ],
 )
 def test_pages_that_cannot_be_read_say_so(tmp_path: Path, content: bytes | None, said: str) -> None:
@@ -788,7 +789,7 @@ def test_pages_without_a_column_are_refused(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"lang": ["en"], "path": ["a.md"]}), tmp_path / "pages.parquet")
-    with pytest.raises(DoctuneError, match="wanted columns lang, path, revision, text"):
+    with pytest.raises(DoctuneError, match="wanted a table with columns lang, path, revision, text"):
         load_pages(tmp_path / "pages.parquet")
 
 

@@ -137,11 +137,13 @@ def _dvc_hash(stages: Mapping[str, Any], out: Path) -> str:
 
 
 def _data_revision(stages: Mapping[str, Any]) -> str:
-    """The locked commit that the crawl read; of a local folder, DVC's hash of it."""
+    """The locked commit or web revision that the crawl read; of a local folder, DVC's hash of it."""
     crawl = stages.get("crawl", {})
     for entry in crawl.get("params", {}).get(LOCK_OF_SOURCES, {}).values():
         if isinstance(entry, dict) and "commit" in entry:
             return str(entry["commit"])
+        if isinstance(entry, dict) and "revision" in entry:
+            return str(entry["revision"])
         if isinstance(entry, dict) and "tree" in entry:
             for dependency in crawl.get("deps", []):
                 if Path(dependency.get("path", "")) == Path(str(entry["tree"])):

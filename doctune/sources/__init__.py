@@ -1,16 +1,16 @@
-"""Sources of pages: a documentation site in git or in a local folder, read into one row per page.
+"""Sources of pages: a documentation site in git, on the web or in a local folder, read into one row per page.
 
     params = load_section(CrawlParams, "crawl")
     pages, report = read_pages(params, locked(params, Path("source.lock.yaml")))
 
-`update` moves the lock to where the source's branch or tag stands now.
+`update` moves the lock to where the source's branch or tag, or the web site, stands now.
 """
 
 from pathlib import Path
 from typing import Any
 
 from doctune.errors import DoctuneError
-from doctune.sources.lock import Entry, GitEntry, TreeEntry, locked, resolve, update
+from doctune.sources.lock import Entry, GitEntry, TreeEntry, WebEntry, locked, resolve, update
 from doctune.sources.pages import Page, decode, load_pages, summary, write_pages
 from doctune.sources.params import CrawlParams
 
@@ -20,6 +20,7 @@ __all__ = [
     "GitEntry",
     "Page",
     "TreeEntry",
+    "WebEntry",
     "load_pages",
     "locked",
     "read_pages",
@@ -34,7 +35,8 @@ def read_pages(params: CrawlParams, entry: Entry) -> tuple[list[Page], dict[str,
     """Read every page of the source, sorted by language and path, and a report of what was read and skipped.
 
     The report depends on params, lock and content only, not on what a memo already held. Raises DoctuneError when the
-    source cannot be read, lacks a content folder, holds a page that is not UTF-8, or has no page in both languages.
+    source cannot be read, lacks a content folder, holds a page that is not UTF-8, has no page in both languages, or is a
+    web site that has moved on from its lock.
     """
     about: dict[str, Any]
     if isinstance(entry, GitEntry):
@@ -43,6 +45,12 @@ def read_pages(params: CrawlParams, entry: Entry) -> tuple[list[Page], dict[str,
         where = f"{entry.url} at {entry.ref}"
         about = {"source": "git", "name": params.name, "url": entry.url, "ref": entry.ref}
         found = read_git(entry.url, entry.commit, entry.ref, params.dirs)
+    elif isinstance(entry, WebEntry):
+        from doctune.sources.web import read_web
+
+        where = entry.web
+        found, noted = read_web(params, entry.revision)
+        about = {"source": "web", "name": params.name, "web": entry.web, **noted}
     else:
         from doctune.sources.tree import read_tree
 

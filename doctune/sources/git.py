@@ -11,7 +11,6 @@ every file is verified against its git id. Deleting a memo changes only time; a 
 
 import hashlib
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from doctune.locks import hold
 from doctune.retry import patiently
 from doctune.sources.pages import MAX_PAGE_BYTES, Found, why_not
 from doctune.sources.params import address
+from doctune.sources.progress import say
 from doctune.sources.run_git import Broken, last_line, local, remote
 
 MEMOS = Path(".doctune/git")
@@ -66,10 +66,6 @@ def read_git(url: str, commit: str, ref: str, dirs: dict[str, str]) -> Found:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return found
-
-
-def say(text: str) -> None:
-    print(f"doctune: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -6,10 +6,14 @@
       commit: 5c31237a7b4d1ea3d63bb7ede22543067d59c38f
       since: v1.33                   # crawl.since, where one is asked for
       since_commit: 2e1f4a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f
+    kubernetes-web:
+      web: https://kubernetes.io
+      revision: 0f2c...              # a hash of all its pages: a web site has no commits
     example:
       tree: examples/site            # DVC itself hashes a local folder: nothing to lock
 
-`locked` reads an entry (the crawl); `update` moves it to where its ref stands now (`doctune source update`, schedules).
+`locked` reads an entry (the crawl); `update` moves it to where its ref stands now, or crawls the web site to see
+(`doctune source update`, schedules).
 """
 
 from pathlib import Path
@@ -48,7 +52,13 @@ class TreeEntry(Section):
     tree: str
 
 
-Entry = GitEntry | TreeEntry
+class WebEntry(Section):
+    web: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+Entry = GitEntry | TreeEntry | WebEntry
+_KINDS: dict[str, type[Entry]] = {"tree": TreeEntry, "git": GitEntry, "web": WebEntry}
 
 
 def locked(params: CrawlParams, path: Path) -> Entry:
@@ -57,29 +67,32 @@ def locked(params: CrawlParams, path: Path) -> Entry:
     if params.name not in entries:
         raise DoctuneError(f"{path} has no entry {params.name!r} (crawl.name); {_ADVICE}")
     raw = entries[params.name]
-    if params.source == "tree":
-        wanted = {"tree": params.tree}
-        if raw != wanted:
-            raise DoctuneError(_differs(path, params.name, wanted, raw))
-        return validate(TreeEntry, raw, f"{path}, {params.name}:")
-    wanted = {"url": params.url, "ref": params.ref, "since": params.since}
+    wanted = {
+        "tree": {"tree": params.tree},
+        "git": {"url": params.url, "ref": params.ref, "since": params.since},
+        "web": {"web": params.url},
+    }[params.source]
     if not isinstance(raw, dict) or {key: raw.get(key, "") for key in wanted} != wanted:
         raise DoctuneError(_differs(path, params.name, wanted, raw))
-    return validate(GitEntry, raw, f"{path}, {params.name}:")
+    return validate(_KINDS[params.source], raw, f"{path}, {params.name}:")
 
 
 def update(params: CrawlParams, path: Path) -> tuple[Entry | None, Entry]:
-    """Resolve `params.ref` now and write the entry of `params.name`, leaving every other as it is; returns (old, new).
+    """Look where the source stands now and write the entry of `params.name`, leaving every other; returns (old, new).
 
     Old is None when there was no valid entry. The file is untouched when nothing changed. Two processes that update
-    different names at once both succeed. Raises DoctuneError when the repository or the ref does not exist or cannot be
-    reached.
+    different names at once both succeed. Raises DoctuneError when the repository, the ref or the web site does not exist
+    or cannot be read.
     """
     from ruamel.yaml import YAML
 
     new: Entry
     if params.source == "tree":
         new = TreeEntry(tree=params.tree)
+    elif params.source == "web":
+        from doctune.sources.web import crawl_site
+
+        new = WebEntry(web=params.url, revision=crawl_site(params))
     else:
         new = GitEntry(
             url=params.url,
@@ -148,7 +161,7 @@ def _parse(raw: Any) -> Entry | None:
     if not isinstance(raw, dict):
         return None
     try:
-        return validate(TreeEntry, raw, "") if "tree" in raw else validate(GitEntry, raw, "")
+        return validate(_KINDS["tree" if "tree" in raw else "web" if "web" in raw else "git"], raw, "")
     except DoctuneError:  # whatever it was, it is about to be replaced
         return None
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.files import whole_file
+from doctune.parquet import read_parquet
 
 MAX_PAGE_BYTES = 2_000_000
 ENDINGS = (".md", ".mdx", ".markdown")
@@ -109,20 +110,8 @@ def write_pages(path: Path, pages: Iterable[Page]) -> None:
 
 
 def load_pages(path: Path) -> list[Page]:
-    """Read what `write_pages` wrote; raises DoctuneError when the file is missing, broken or has other columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = [spec.name for spec in fields(Page)]
-    try:
-        table = pq.read_table(path, columns=columns, partitioning=None)
-        rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
-        return [Page(*row) for row in rows]
-    except FileNotFoundError:
-        raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
-    except (pa.ArrowException, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise DoctuneError(f"wanted columns {', '.join(columns)} in {path}, got: {reason}; run crawl again") from None
+    """Read what `write_pages` wrote."""
+    return [Page(*row) for row in read_parquet(path, [spec.name for spec in fields(Page)])]
 
 
 def some(names: list[str]) -> str:

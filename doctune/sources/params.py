@@ -1,23 +1,29 @@
 """The knobs of the crawl: which documentation site is read, and from where.
 
 crawl:
-  source: git                                   # or tree: the local folder below
+  source: git                                   # or tree: the local folder below; or web: the site at url
   name: kubernetes                              # its key in source.lock.yaml
   tree: examples/site
   url: https://github.com/kubernetes/website
   ref: main
   since: v1.33                                  # an older revision to compare with, or ''
-  source_dir: content/en/docs
+  source_dir: content/en/docs                   # on the web: docs, below the url
   target_dir: content/zh-cn/docs
   licence: CC-BY-4.0                            # of the pages, for the data card
   attribution: The Kubernetes Authors, https://kubernetes.io/docs/
+  web:
+    rate: 2.0
+    max_pages: 5000
+    content: [.td-content, main]
+    leave_out: []
 """
 
 import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from doctune.section import Section
 
@@ -61,6 +67,16 @@ def _url(url: str) -> str:
     return url
 
 
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not set(url) & set("?#;")
+        )
+    except ValueError:
+        return False
+
+
 def _ref(ref: str) -> str:
     if ref.startswith(("-", "/")) or ref.endswith(("/", ".", ".lock")) or _NOT_IN_REF.search(ref):
         raise ValueError("wanted a branch, a tag or a full 40-character commit")
@@ -79,15 +95,36 @@ def _line(text: str) -> str:
     return text
 
 
+def _selectors(selectors: list[str]) -> list[str]:
+    from selectolax.lexbor import LexborHTMLParser, SelectolaxError
+
+    page = LexborHTMLParser("")
+    for selector in selectors:
+        try:
+            page.css(selector)
+        except SelectolaxError:
+            raise ValueError(f"wanted CSS selectors, such as .td-content or main > article, got {selector!r}") from None
+    return selectors
+
+
+class WebParams(Section):
+    """Section `crawl.web`: how a web site is read."""
+
+    rate: float = Field(gt=0, le=100, description="requests a second at most; robots.txt may ask for fewer")
+    max_pages: int = Field(gt=0, description="a site with more stops the crawl")
+    content: Annotated[list[str], Field(min_length=1), AfterValidator(_selectors)]
+    leave_out: Annotated[list[str], AfterValidator(_selectors)]
+
+
 class CrawlParams(Section):
     """Section `crawl`. `tree` is watched by DVC whichever source is read, so it is always a folder.
 
     `since` is a branch, tag or commit of the same repository, whose pages are kept beside those of `ref`; '' for none.
-    The two content folders are relative to the repository or tree, and neither lies in the other. licence (SPDX) and
-    attribution are what the source asks of those who use its pages; the data card states them.
+    The two content folders are relative to the repository, the tree or the web address, and neither lies in the other.
+    licence (SPDX) and attribution are what the source asks of those who use its pages; the data card states them.
     """
 
-    source: Literal["tree", "git"]
+    source: Literal["tree", "git", "web"]
     name: Annotated[str, AfterValidator(_slug)]
     tree: str
     url: Annotated[str, AfterValidator(_url)]
@@ -97,6 +134,7 @@ class CrawlParams(Section):
     target_dir: Annotated[str, AfterValidator(_content_dir)]
     licence: Annotated[str, AfterValidator(_licence)]
     attribution: Annotated[str, AfterValidator(_line)]
+    web: WebParams
 
     @model_validator(mode="after")
     def _complete(self) -> "CrawlParams":
@@ -106,6 +144,10 @@ class CrawlParams(Section):
             raise ValueError("url, ref: wanted both when source is git")
         if self.source != "git" and self.since:
             raise ValueError("since: wanted '' unless source is git, as only a repository keeps older revisions")
+        if self.source == "web" and not _is_web(self.url):
+            raise ValueError(
+                "url: wanted a plain http or https address when source is web, such as https://kubernetes.io"
+            )
         source, target = PurePosixPath(self.source_dir), PurePosixPath(self.target_dir)
         if source.is_relative_to(target) or target.is_relative_to(source):
             raise ValueError("source_dir, target_dir: wanted two folders, neither inside the other")
