@@ -85,7 +85,10 @@ class Schedule:
 
     def __init__(self, project: Project, cron: str) -> None:
         environ = project.environment(PYTHONUNBUFFERED="1")
-        code = f"from flows.schedule import schedule; schedule(cron={cron!r})"
+        heed_interrupts = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # CI may ignore them
+        )
+        code = f"{heed_interrupts}; from flows.schedule import schedule; schedule(cron={cron!r})"
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
