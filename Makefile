@@ -14,7 +14,7 @@ ui: .venv/ready           ## MLflow and Prefect in the browser
 	doctune ui
 
 bench-align: .venv/ready  ## how well and how fast pages are aligned; ARGS="--repository PATH --snapshot TAG"
-	python -m bench.align $(ARGS) && python -m bench.corpus $(ARGS)
+	python -m bench.corpus $(ARGS)
 
 lint: .venv/ready         ## style and types
 	ruff check . && ruff format --check . && mypy

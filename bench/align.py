@@ -1,4 +1,4 @@
-"""How well and how fast pages are aligned, crawled and split: `make bench-align`; ends with one JSON line.
+"""How well pages are aligned without comments; ends with one JSON line (`make bench-align` has it beside the corpus stages).
 
     python bench/align.py --repository ../shared/k8s-website.git --snapshot snapshot-2025-10-19
 

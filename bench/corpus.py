@@ -1,4 +1,4 @@
-"""The corpus stages on a whole site: time and memory of crawl, align and split; ten times the site; an update of 1 %.
+"""The corpus stages on a whole site: structural alignment, time and memory of crawl, align and split, ten times the site, an update.
 
     python -m bench.corpus --repository ../shared/k8s-website.git --snapshot snapshot-2025-10-19   # ends with one JSON line
 
@@ -27,7 +27,7 @@ from typing import Any
 
 import psutil
 
-from bench.align import read_texts
+from bench.align import CURRENT, read_texts, structure
 from doctune.params import configure
 from doctune.section import read_yaml
 from doctune.sources.lock import update
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--without-tenfold", action="store_true")
     options = parser.parse_args()
     texts = read_texts(options.repository, options.snapshot)
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"structure_current_pages": structure(texts, CURRENT)}
 
     def note(name: str, value: Any) -> None:
         result[name] = value

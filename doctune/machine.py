@@ -1,8 +1,26 @@
-"""What this process may use of the machine."""
+"""What this process may use of the machine, and that it leaves nothing running on it."""
 
+import ctypes
 import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
 
 
 def cores() -> int:
     """Processor cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent ends (prctl PR_SET_PDEATHSIG), so that a killed run leaves nothing behind.
+
+    DVC would otherwise drop the dead run's lock and start the same stage a second time beside the first.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the request was in place
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -79,7 +79,6 @@ def split(
     everything = sorted(pairs, key=lambda row: (row["page"], row.get("zh_lines") or [], row["id"]))
     sieve = _Sieve(_placed(everything, params, old))
     rows = sieve.rows
-    pages = {name: {row["page"] for row in rows[name]} for name in NAMES}
     sieve.removed["unchanged_on_changed_pages"] = len(everything) - sum(map(len, rows.values()))
     for name in NAMES:
         sieve.keep(name, "repeated", _distinct(rows[name], params))
@@ -92,6 +91,7 @@ def split(
     sieve.leave_out("train", held)
     sieve.keep("train", "near_copies", _few_copies(rows["train"], params))
     sieve.keep("train", "generated_over_cap", _few_generated(rows["train"], params))
+    pages = {name: {row["page"] for row in rows[name] if not is_extra(row)} for name in NAMES}
     _refuse_empty(rows, pages, len(everything), params)
     report = {
         "pairs": len(everything),
@@ -181,7 +181,8 @@ def _rank(row: Pair, seed: int) -> str:
 
 
 def _by_hand_first(rows: list[Pair], params: SplitParams) -> list[Pair]:
-    return sorted(rows, key=lambda row: (_is_generated(row, params), _rank(row, params.seed)))
+    """The site's own rows before extra ones, which may be weighed out later, and what people wrote before what programs did."""
+    return sorted(rows, key=lambda row: (is_extra(row), _is_generated(row, params), _rank(row, params.seed)))
 
 
 def _distinct(rows: list[Pair], params: SplitParams) -> list[Pair]:

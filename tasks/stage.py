@@ -6,17 +6,14 @@ if __name__ == "__main__":
     stage(main)                     # python -m tasks.split --pairs data/pairs.jsonl --out data/splits
 """
 
-import ctypes
-import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, get_type_hints
 
 from doctune.errors import DoctuneError
+from doctune.machine import die_with_parent
 
 ERROR_PREFIX = "doctune: error: "
-_PR_SET_PDEATHSIG = 1
 
 
 def stage(main: Callable[..., None]) -> None:
@@ -40,16 +37,3 @@ def stage(main: Callable[..., None]) -> None:
 def fail(error: DoctuneError) -> None:
     print(f"{ERROR_PREFIX}{error}", file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends (prctl PR_SET_PDEATHSIG), so that a killed run leaves nothing behind.
-
-    DVC would otherwise drop the dead run's lock and start the same stage a second time beside the first.
-    """
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the request was in place
-        os.kill(os.getpid(), signal.SIGKILL)

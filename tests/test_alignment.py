@@ -536,6 +536,7 @@ def test_rows_are_whole() -> None:
         pytest.param("---\ntitle: 甲: 乙: [\n---\n" + HARD_WRAPPED, id="bad-yaml"),
         pytest.param("---\n- 甲\n- 乙\n---\n" + HARD_WRAPPED, id="no-mapping"),
         pytest.param("---\ntitle: 甲\n\n" + HARD_WRAPPED, id="not-closed"),
+        pytest.param("---\ntitle: " + "[" * 40_000 + "\n---\n" + HARD_WRAPPED, id="nested-without-end"),
         pytest.param("---\n\x07: 甲\n---\n" + HARD_WRAPPED, id="control-character"),
     ],
 )

@@ -189,6 +189,7 @@ def test_rows_have_the_pairs_contract_and_say_where_they_come_from(folder: Path)
         "synthetic": False,
         "read": 2,
         "dropped": {},
+        "masked": {},
         "capped": 0,
         "kept": 2,
     }
@@ -669,3 +670,10 @@ def test_the_stage(folder: Path) -> None:
     done = stage(folder, sources=[source("gone.tsv", format="tsv")])
     assert done.returncode == 1 and "doctune: error: extra/gone.tsv does not exist" in done.stderr.splitlines()[-1]
     assert not (folder.parent / "data/extra.jsonl").exists()
+
+
+def test_personal_data_of_extra_rows_is_masked_and_counted(folder: Path) -> None:
+    mail = ("Write to ann@harbour.cn about the pier.", "关于码头的问题请写信给 ann@harbour.cn。")
+    write(folder / "mail.jsonl", lines_of(*named("en", "zh", mail)))
+    [(en, zh)], report = read(source("mail.jsonl"))
+    assert "harbour.cn" not in en + zh and report["wmt"]["masked"] == {"email": 1}

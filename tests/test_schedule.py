@@ -3,6 +3,7 @@
 The pipeline behind it is a toy of two stages, so that what is seen here is the schedule and not a training.
 """
 
+import json
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from doctune.section import read_yaml
 from tests.project import Project
 from tests.toy import PROJECT, git
 
@@ -39,16 +41,7 @@ stages:
     deps: [pages.out]
     outs: [count.out]
 """
-PARAMS = """
-crawl:
-  source: git
-  name: site
-  tree: .
-  url: {url}
-  ref: main
-  source_dir: en
-  target_dir: zh
-"""
+CRAWLED = {"source": "git", "name": "site", "tree": ".", "ref": "main", "source_dir": "en", "target_dir": "zh"}
 
 
 @pytest.fixture
@@ -68,7 +61,8 @@ def scheduled(tmp_path: Path, upstream: Path) -> Project:
     project = Project(tmp_path / "project")
     project.root.mkdir()
     git(project.root, "init", "--quiet", "--initial-branch", "main")
-    (project.root / "params.yaml").write_text(PARAMS.format(url=upstream), encoding="utf-8")
+    crawl = read_yaml(PROJECT / "presets/embedded.yaml")["crawl"] | CRAWLED | {"url": str(upstream)}
+    (project.root / "params.yaml").write_text(json.dumps({"crawl": crawl}), encoding="utf-8")
     (project.root / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
     (project.root / "toy_crawl.py").write_text(CRAWL, encoding="utf-8")
     for package in ("doctune", "flows", "tasks"):  # a scheduled run works with the code of its clone

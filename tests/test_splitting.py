@@ -427,3 +427,11 @@ def test_stage_without_a_readable_past(
     with pytest.raises(DoctuneError, match=said):
         stage(tmp_path, monkeypatch, test_since=True)
     assert not (tmp_path / "splits").exists()
+
+
+def test_extra_rows_never_take_the_place_of_the_site_s_own() -> None:
+    own = corpus(60)
+    copies = [{**one, "id": f"x{n}", "page": "extra/memory", "weight": 1.0} for n, one in enumerate(own)]
+    splits, report = split([*own, *copies], PARAMS)
+    assert {one["id"] for one in splits["train"]} == {one["id"] for one in split(own, PARAMS)[0]["train"]}
+    assert report["pages"]["train"] == len({one["page"] for one in splits["train"]})

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -343,11 +344,14 @@ def test_a_sentence_left_out(zh: str, lacks: bool) -> None:
 def test_sentences_of_a_pair() -> None:
     en = "Every node runs a kubelet. It starts the containers. If one fails, the kubelet restarts it."
     zh = "每个节点都运行一个 kubelet，由它启动容器。如果某个容器失败，kubelet 会重启它。"
-    assert [(e, z) for e, z, _ in sentence_pairs(en, zh)] == [
+    assert [(e, z) for e, z, _ in sentence_pairs(en, zh)[0]] == [
         ("Every node runs a kubelet. It starts the containers.", "每个节点都运行一个 kubelet，由它启动容器。"),
         ("If one fails, the kubelet restarts it.", "如果某个容器失败，kubelet 会重启它。"),
     ]
+    en, zh = f"{en} Nothing else is installed on it.", f"{zh}"
+    assert sentence_pairs(en, zh)[1] == 1, "the sentence that has no counterpart is told"
     rows, _ = align_page("a.md", CHINESE, ENGLISH, PARAMS.model_copy(update={"sentences": True}))
+    assert all(row["score"] >= PARAMS.min_score for row in rows)
     assert (
         rows[-1]["en"] == "Delete it by hand when nobody needs the data any more."
         and rows[-1]["method"] == "structure+sentence"
@@ -414,6 +418,9 @@ def test_memo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(aligned) == 3, "other params, other results"
     memo.write_text("broken")
     assert align_pages(pages(3), PARAMS, memo) == first
+    with sqlite3.connect(memo) as base:
+        base.execute("UPDATE page SET value = 'broken'")
+    assert align_pages(pages(3), PARAMS, memo) == first, "what cannot be read is made anew"
 
 
 @pytest.mark.slow

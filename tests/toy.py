@@ -21,7 +21,8 @@ import sys, time
 sys.path.insert(0, {str(PROJECT)!r})
 from pathlib import Path
 from doctune.errors import DoctuneError
-from tasks.stage import die_with_parent, fail
+from doctune.machine import die_with_parent
+from tasks.stage import fail
 
 die_with_parent()
 out, *ins = sys.argv[1:]

@@ -37,7 +37,6 @@ class Alignment:
 
     matches: list[Match]
     unmatched: dict[int, str]
-    same_shape: bool
 
 
 def align_blocks(en: Sequence[Block], zh: Sequence[Block], start: int, least: float) -> Alignment:
@@ -48,9 +47,9 @@ def align_blocks(en: Sequence[Block], zh: Sequence[Block], start: int, least: fl
     """
     rows, columns = len(en), len(zh)
     if rows * columns > MOST_CELLS:
-        return Alignment([], dict.fromkeys(range(rows), "passage_too_long"), False)
+        return Alignment([], dict.fromkeys(range(rows), "passage_too_long"))
     if not en or not zh:
-        return Alignment([], dict.fromkeys(range(rows), "no_counterpart"), False)
+        return Alignment([], dict.fromkeys(range(rows), "no_counterpart"))
     source, target = items(en, "en"), items(zh, "zh")
     one = likeness(source, target)
     if [b.kind for b in en] == [b.kind for b in zh]:
@@ -58,7 +57,7 @@ def align_blocks(en: Sequence[Block], zh: Sequence[Block], start: int, least: fl
         if min(values) > 0:
             found = [Match((n, n + 1), (n, n + 1), _sigmoid(value)) for n, value in enumerate(values)]
             sure = [match for match in found if match.confidence >= least]
-            return Alignment(sure, {m.en[0]: "uncertain" for m in found if m.confidence < least}, True)
+            return Alignment(sure, {m.en[0]: "uncertain" for m in found if m.confidence < least})
     one[start, 0] += FIRST
     two_en, two_zh = merged(source, target, cells=True)
     matches, doubtful = [], {}
@@ -82,7 +81,7 @@ def align_blocks(en: Sequence[Block], zh: Sequence[Block], start: int, least: fl
     for i in range(rows):
         if i not in taken:
             unmatched[i] = doubtful.get(i) or ("ambiguous" if one[i].max() > LEAST_OWN else "no_counterpart")
-    return Alignment(matches, unmatched, False)
+    return Alignment(matches, unmatched)
 
 
 def _sigmoid(value: float) -> float:

@@ -14,6 +14,7 @@ from doctune.alignment.names import partners
 from doctune.alignment.page import Pair, align_page
 from doctune.alignment.params import AlignParams
 from doctune.errors import DoctuneError
+from doctune.machine import die_with_parent
 
 EXAMPLES = 5  # places named in the report per reason
 CHUNK = 8  # pages given to a worker at once
@@ -110,10 +111,16 @@ def _computed(work: Sequence[Work], params: AlignParams, workers: int) -> list[R
         return [_one(item, params) for item in work]
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
     fresh = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    with ProcessPoolExecutor(workers, fresh, _single_threaded) as pool:
-        return list(pool.map(_one, work, [params] * len(work), chunksize=CHUNK))
+    try:
+        with ProcessPoolExecutor(workers, fresh, _worker) as pool:
+            return list(pool.map(_one, work, [params] * len(work), chunksize=CHUNK))
+    except BrokenProcessPool:
+        raise DoctuneError(
+            "a worker that aligns pages was killed (was the machine out of memory?); run it again, or with fewer cores"
+        ) from None
 
 
 def _one(item: Work, params: AlignParams) -> Result:
@@ -122,8 +129,9 @@ def _one(item: Work, params: AlignParams) -> Result:
     return pairs, account
 
 
-def _single_threaded() -> None:
-    """Workers share the cores already; their matrices are small."""
+def _worker() -> None:
+    """A worker ends with the stage, and keeps to one thread: workers share the cores already, their matrices are small."""
     from threadpoolctl import threadpool_limits
 
+    die_with_parent()
     threadpool_limits(1)

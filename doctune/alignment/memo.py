@@ -10,9 +10,11 @@ A file that cannot be read is made anew: deleting it changes only time.
 
 import json
 import sqlite3
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -27,15 +29,34 @@ from doctune.files import hash_path, hash_text
 if TYPE_CHECKING:
     from doctune.alignment.corpus import Work
 
-CODE = ("alignment", "cleaning", "html.py", "markdown.py", "placeholders.py", "prose.py", "spans.py", "text.py")
-LIBRARIES = ("detect-secrets", "ftfy", "markdown-it-py", "numpy", "phonenumberslite", "rapidfuzz", "snowballstemmer")
+CODE = (
+    "alignment",
+    "cleaning",
+    "files.py",
+    "html.py",
+    "markdown.py",
+    "placeholders.py",
+    "prose.py",
+    "spans.py",
+    "text.py",
+)
+LIBRARIES = (
+    "detect-secrets",
+    "ftfy",
+    "markdown-it-py",
+    "numpy",
+    "phonenumberslite",
+    "rapidfuzz",
+    "ruamel.yaml",
+    "snowballstemmer",
+)
 KEPT = ("counts", "dropped", "masked", "examples", "broken")
 
 
 def fingerprint(params: AlignParams) -> str:
     """A hash over everything but the page that decides how it is aligned."""
     package = Path(__file__).parents[1]
-    libraries = [f"{name} {version(name)}" for name in LIBRARIES]
+    libraries = [sys.version, *(f"{name} {version(name)}" for name in LIBRARIES)]
     return hash_text(hash_path(*(package / name for name in CODE)), params.model_dump_json(), *libraries)
 
 
@@ -44,12 +65,20 @@ class Memo:
 
     def __init__(self, path: Path, code: str) -> None:
         self.code = code
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._base = self._open()
+
+    def _open(self) -> sqlite3.Connection:
         try:
-            self._base = _open(path)
+            return _table(self._path)
+        except sqlite3.OperationalError as error:
+            raise DoctuneError(
+                f"could not open {self._path}: {error}; wait for the other run, or delete the file"
+            ) from error
         except sqlite3.DatabaseError:
-            path.unlink()
-            self._base = _open(path)
+            self._path.unlink()
+            return _table(self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -60,9 +89,23 @@ class Memo:
         self._base.close()
 
     def find(self, work: Sequence["Work"]) -> dict[int, tuple[list[Pair], PageAlignment]]:
+        """The results that are there; what cannot be read counts as absent."""
         keys = [self._key(item) for item in work]
-        rows = dict(self._base.execute("SELECT key, value FROM page"))
-        return {number: _read(rows[key]) for number, key in enumerate(keys) if key in rows}
+        try:
+            rows = dict(self._base.execute("SELECT key, value FROM page"))
+        except sqlite3.OperationalError as error:
+            raise DoctuneError(f"could not read {self._path}: {error}; delete the file") from error
+        except sqlite3.DatabaseError:  # damaged: begin anew
+            self._base.close()
+            self._path.unlink()
+            self._base = self._open()
+            rows = {}
+        found = {}
+        for number, key in enumerate(keys):
+            if key in rows:
+                with suppress(zlib.error, ValueError, KeyError, TypeError):
+                    found[number] = _read(rows[key])
+        return found
 
     def keep(self, work: Sequence["Work"], made: Mapping[int, tuple[list[Pair], PageAlignment]]) -> None:
         wanted = {self._key(item) for item in work}
@@ -81,7 +124,7 @@ class Memo:
         return hash_text(self.code, *item[:2], *([] if item.english is None else [item.english]))
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _table(path: Path) -> sqlite3.Connection:
     base = sqlite3.connect(path, timeout=600)
     base.execute("CREATE TABLE IF NOT EXISTS page (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
     return base

@@ -35,19 +35,22 @@ def align_page(path: str, chinese: str, english: str | None, params: AlignParams
     parts = [front_matter_pairs(page, blocks, english_page), account]
     if english_page is not None:
         account.counts["inline_comments_left_to_structure"] += account.dropped.pop("inline_says_more", 0)
+        account.examples = [place for place in account.examples if place[0] != "inline_says_more"]
         plain = page.without_comments(blocks)  # a comment inside a line leaves the line whole
         parts.append(align_structure(english_page.blocks(), plain.blocks(), account, params.min_score))
     whole = PageAlignment()
     for part in parts:
         whole.add(part)
     if params.sentences:
-        whole.candidates = [part for found in whole.candidates for part in _sentences(found)]
+        whole.candidates = [part for found in whole.candidates for part in _sentences(found, whole)]
     whole.candidates.sort(key=lambda found: (found.kind != "title", found.zh_lines))
     return _clean(path, whole, params), whole
 
 
-def _sentences(found: Candidate) -> list[Candidate]:
-    parts = sentence_pairs(found.en, found.zh)
+def _sentences(found: Candidate, account: PageAlignment) -> list[Candidate]:
+    parts, left = sentence_pairs(found.en, found.zh)
+    if left:
+        account.drop("sentence_without_counterpart", found.zh_lines[0], left)
     if len(parts) == 1 and parts[0][:2] == (found.en, found.zh):
         return [found]
     return [
@@ -60,7 +63,8 @@ def _clean(path: str, account: PageAlignment, params: AlignParams) -> list[Pair]
     seen: Counter[tuple[str, str]] = Counter()
     pairs: list[Pair] = []
     for found in account.candidates:
-        reason = reason_to_drop(found.en, found.zh, params.limits)
+        reason = "uncertain" if found.score < params.min_score else None
+        reason = reason or reason_to_drop(found.en, found.zh, params.limits)
         if not reason and leaves_out(found.en, found.zh):
             reason = "sentence_left_out"
         if reason:

@@ -2,7 +2,7 @@
 
     cut_sentences("Pods run. Use `kubectl get po`. Done!", "en")     # ["Pods run.", "Use `kubectl get po`.", "Done!"]
     sentence_pairs("Pods run. Nodes too.", "Pod 在运行。节点也在运行。")
-    # [("Pods run.", "Pod 在运行。", 0.99), ("Nodes too.", "节点也在运行。", 0.98)]
+    # ([("Pods run.", "Pod 在运行。", 0.99), ("Nodes too.", "节点也在运行。", 0.98)], 0)
 
 A translator seldom leaves a sentence out but often joins or splits them, so the lattice that aligns blocks is told so.
 """
@@ -20,7 +20,6 @@ LOOSE_SKIP, UNLIKE = (
     -3.0,
     -1.5,
 )  # of a search for a sentence left out, and the log-odds that it stays below with all others
-LEAST = 0.6  # a pair of sentences surer than this stands
 
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|incl|resp|Fig|No|Inc|Ltd|Mr|Ms|Dr|St)|\b[A-Z])\.$")
 _END = {
@@ -62,18 +61,18 @@ def leaves_out(en: str, zh: str) -> bool:
     )
 
 
-def sentence_pairs(en: str, zh: str) -> list[tuple[str, str, float]]:
-    """English, Chinese and score of each pair of sentences; the whole texts where neither side has two."""
+def sentence_pairs(en: str, zh: str) -> tuple[list[tuple[str, str, float]], int]:
+    """English, Chinese and score of each pair of sentences, and how many English sentences have no part in one.
+
+    The whole texts where neither side has two.
+    """
     source, target = cut_sentences(en, "en"), cut_sentences(zh, "zh")
     if len(source) < 2 and len(target) < 2:
-        return [(en, zh, 1.0)]
+        return [(en, zh, 1.0)], 0
     english, chinese = _as_items(source, "en"), _as_items(target, "zh")
     beads = align(likeness(english, chinese), *merged(english, chinese), skip=SKIP, merge=MERGE)
-    return [
-        (" ".join(source[slice(*bead.en)]), "".join(target[slice(*bead.zh)]), chance(bead))
-        for bead in beads
-        if bead.posterior > LEAST
-    ]
+    parts = [(" ".join(source[slice(*bead.en)]), "".join(target[slice(*bead.zh)]), chance(bead)) for bead in beads]
+    return parts, len(source) - sum(bead.en[1] - bead.en[0] for bead in beads)
 
 
 def _as_items(sentences: list[str], lang: Lang) -> list[Item]:

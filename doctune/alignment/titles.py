@@ -20,6 +20,7 @@ _KNOWN = frozenset(
 _FOLD = re.compile(f"(?<=[{IDEOGRAPH}{WIDE_MARKS}]) (?=[{IDEOGRAPH}{WIDE_MARKS}])")  # where YAML joined two lines
 _HIDDEN = re.compile(r"^(\s*)#[ \t]?((?:title|linkTitle|description|short_description):.*)$", re.M)
 
+MOST_CHARACTERS = 10_000  # of front matter that the YAML parser sees: deep nesting in more of it can overflow its stack
 TITLE_IN_COMMENT, TITLE_OF_PAGE = 0.99, 0.95  # scores: the comment is what was translated, the page may have moved on
 
 Fields = dict[str, tuple[str, int, int]]  # key -> text, first and last line
@@ -39,6 +40,8 @@ def read_fields(text: str, line: int) -> tuple[Fields, str]:
     from ruamel.yaml.nodes import MappingNode, ScalarNode
 
     body = re.sub(r"^[ \t]*-{3,}[ \t]*\r?$", "", text, flags=re.M)
+    if len(body) > MOST_CHARACTERS:
+        return _loose_fields(body, line), f"longer than {MOST_CHARACTERS} characters"
     try:
         node = YAML(typ="safe").compose(io.StringIO(body))
     except (YAMLError, ValueError) as error:

@@ -9,6 +9,7 @@ little. Answers are kept a chunk at a time, and a run that was killed goes on wi
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from doctune.errors import DoctuneError
@@ -113,10 +114,11 @@ def _loops(text: str) -> bool:
 
 
 def _key(model: Path, base: Path | None, beams: int) -> str:
-    """Whatever decides an answer beside its text: weights, decoding, code."""
+    """Whatever decides an answer beside its text: weights, decoding, code, libraries."""
     package = Path(__file__).parents[1]
     code = hash_path(*(package / name for name in _CODE))
-    return hash_text(hash_path(model), hash_path(base) if base else "", str(beams), code)[:16]
+    libraries = [version(name).partition("+")[0] for name in ("tokenizers", "torch", "transformers")]
+    return hash_text(hash_path(model), hash_path(base) if base else "", str(beams), code, *libraries)[:16]
 
 
 def _remembered(file: Path, count: int) -> list[str] | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from doctune.cleaning import Limits, reason_to_drop
+from doctune.cleaning import Limits, mask, reason_to_drop
 from doctune.errors import DoctuneError
 from doctune.extra import shapes
 from doctune.extra.files import lines, objects
@@ -42,6 +42,7 @@ class _Tally:
     read: int = 0
     good: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    masked: Counter[str] = field(default_factory=Counter)  # values of personal data replaced, by kind
 
 
 def collect(params: ExtraParams, limits: Limits, work: Path) -> tuple[list[Row], dict[str, Any]]:
@@ -95,6 +96,7 @@ def _collect(source: Source, params: ExtraParams, limits: Limits, work: Path) ->
         "synthetic": synthetic,
         "read": tally.read,
         "dropped": dict(tally.dropped.most_common()),
+        "masked": dict(sorted(tally.masked.items())),
         "capped": capped,
         "kept": len(rows),
     }
@@ -164,7 +166,9 @@ def _clean(found: Iterable[shapes.Texts | str], limits: Limits, tally: _Tally, s
             continue
         seen.add(key)
         tally.good += 1
-        yield pair
+        en, zh, masked = mask(*pair)
+        tally.masked.update(masked)
+        yield _Kept(en, zh)
 
 
 def _unwritable(pair: _Kept) -> str | None:

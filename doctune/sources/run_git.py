@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from doctune.errors import DoctuneError
+from doctune.machine import PR_SET_PDEATHSIG
 from doctune.retry import Transient
 
 _PINNED = {
@@ -34,7 +35,6 @@ _PINNED = {
     "submodule.recurse": "false",
 }
 _PROTOCOLS = "file:git:http:https:ssh"  # no ext::, no other helper program
-_PR_SET_PDEATHSIG = 1
 _DROPPED = re.compile(
     r"GIT_(DIR|WORK_TREE|IMPLICIT_WORK_TREE|INDEX_FILE|COMMON_DIR|NAMESPACE|PREFIX|CONFIG|OBJECT_DIRECTORY|SHALLOW_FILE|"
     r"ALTERNATE_OBJECT_DIRECTORIES|GRAFT_FILE|REPLACE_REF_BASE|TEMPLATE_DIR)|LANGUAGE"
@@ -165,4 +165,4 @@ def _ends_with_us() -> Callable[[], object] | None:
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # loaded before the fork: the child must not
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

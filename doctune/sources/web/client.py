@@ -1,8 +1,8 @@
 """One polite HTTP client: a rate limit, conditional requests, time and size limits, retries with growing waits.
 
     with Client(rate=2.0) as client:
-        answer = client.get("https://kubernetes.io/docs/", known=None)
-        answer = client.get("https://kubernetes.io/docs/", known=answer)       # 304: what is known, confirmed
+        answer = client.get(address, known=None, most_bytes=2_000_000, wanted=HTML)
+        answer = client.get(address, known=answer, most_bytes=2_000_000, wanted=HTML)       # 304: what is known, confirmed
 
 Redirects are given back, not followed: whether a target may be asked for is for the crawl to say. Cookies are dropped.
 What may pass (429, 5xx, no connection, a body cut off) is tried again; Retry-After is obeyed, and one that asks for
