@@ -69,12 +69,12 @@ class Document:
 
     def without_comments(self, blocks: list[Block]) -> "Document":
         """The page with its comments turned to white space, so that every offset and line stays."""
-        source = self.source
-        for block in blocks:
-            if block.kind == "comment":
-                blank = re.sub(r"[^\n]", " ", source[block.start : block.end])
-                source = source[: block.start] + blank + source[block.end :]
-        return Document(source)
+        return Document(
+            "".join(
+                re.sub(r"[^\n]", " ", part) if block is not None and block.kind == "comment" else part
+                for part, block in self.pieces(blocks)
+            )
+        )
 
     def pieces(self, blocks: list[Block]) -> Iterator[tuple[str, Block | None]]:
         """The whole source in order: each block's, and what lies between (with None)."""

@@ -8,10 +8,11 @@
 Each stage's section is declared beside the code that obeys it; `doctune.params` puts them together.
 """
 
+import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from doctune.errors import DoctuneError
 
@@ -23,6 +24,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+
+def _slug(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError("wanted lower-case letters, digits and single hyphens")
+    return name
+
+
+Slug = Annotated[str, AfterValidator(_slug)]  # a name that is a key in files and part of paths
 
 AnySection = TypeVar("AnySection", bound=Section)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from doctune.errors import DoctuneError
 from doctune.extra.params import ExtraParams
 from doctune.mixing import apart, is_extra, mix
+from tests.test_splitting import KNOBS
 
 Row = dict[str, Any]
 OPEN = {"folder": "extra", "sources": [], "max_share": 1.0, "max_synthetic_share": 1.0}
@@ -208,28 +209,15 @@ def test_the_split_stage_keeps_held_out_sources_out_of_the_extra_rows(
     from doctune.splitting import SplitParams, page_split
     from tasks.split import main
 
-    knobs: dict[str, Any] = {
-        "seed": 7,
-        "test": 0.2,
-        "valid": 0.1,
-        "max_test": 1000,
-        "max_valid": 1000,
-        "train_only": [],
-        "near": 0.8,
-        "near_copies": 3,
-        "generated": [],
-        "max_generated": 0,
-        "test_since": False,
-    }
     pairs = [
         {"id": f"{p}-{n}", "page": f"p{p}.md", "kind": "paragraph", "en": f"Step {n} of {p}.", "zh": f"{p} 第 {n} 步。"}
         for p in range(60)
         for n in range(4)
     ]
-    unlucky = next(s for s in map(str, range(100)) if page_split(f"extra/{s}", SplitParams(**knobs)) == "test")
+    unlucky = next(s for s in map(str, range(100)) if page_split(f"extra/{s}", SplitParams(**KNOBS)) == "test")
     stolen = [{**extra(n, 2.0), "en": f"**step** {n % 4} of {n // 4}", "zh": f"偷来的 {n}"} for n in range(240)]
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(json.dumps({"split": knobs, "extra": OPEN | {"max_share": 0.4}}), encoding="utf-8")
+    Path("params.yaml").write_text(json.dumps({"split": KNOBS, "extra": OPEN | {"max_share": 0.4}}), encoding="utf-8")
     for name, rows in (("pairs", pairs), ("extra", [*stolen, *many(300, source=unlucky)])):
         Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     main(

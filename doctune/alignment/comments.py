@@ -48,7 +48,6 @@ class _Passage:
     zh: list[Block] = field(default_factory=list)
     start: int = 0  # where the last comment's blocks begin in `en`
     inline: bool = False  # the comment stands inside a line: only the first Chinese run is its translation
-    between: bool = False  # something untranslatable, code say, stands between the comments
 
 
 def align_comments(page: Document, blocks: list[Block], least: float) -> PageAlignment:

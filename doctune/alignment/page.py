@@ -30,14 +30,14 @@ def align_page(path: str, chinese: str, english: str | None, params: AlignParams
     """
     page = Document(chinese)
     blocks = page.blocks()
-    english_page = Document(english) if english is not None else None
+    english_blocks = Document(english).blocks() if english is not None else []
     account = align_comments(page, blocks, params.min_score)
-    parts = [front_matter_pairs(page, blocks, english_page), account]
-    if english_page is not None:
+    parts = [front_matter_pairs(page, blocks, english_blocks), account]
+    if english is not None:
         account.counts["inline_comments_left_to_structure"] += account.dropped.pop("inline_says_more", 0)
         account.examples = [place for place in account.examples if place[0] != "inline_says_more"]
         plain = page.without_comments(blocks)  # a comment inside a line leaves the line whole
-        parts.append(align_structure(english_page.blocks(), plain.blocks(), account, params.min_score))
+        parts.append(align_structure(english_blocks, plain.blocks(), account, params.min_score))
     whole = PageAlignment()
     for part in parts:
         whole.add(part)

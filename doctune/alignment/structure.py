@@ -57,7 +57,7 @@ def align_structure(
             for bead in beads(en[e], zh[z], known):
                 moved = Bead(_moved(bead.en, e.start), _moved(bead.zh, z.start), bead.posterior)
                 partner[moved.zh[0]] = moved
-    section = Section()
+    section, left_over = Section(), sorted(known.left_over)
     at = {number: (n, n + 1) for n, number in fixed}
     for number, block in enumerate(zh):
         found = partner.get(number)
@@ -68,7 +68,7 @@ def align_structure(
             continue
         if found is None:
             result.drop("no_counterpart", block.first)
-        elif reason := _doubt(found, lines, zh, free, known, least):
+        elif reason := _doubt(found, lines, zh, free, left_over, known.unpaired, least):
             result.drop(reason, block.first)
         else:
             whole = [replace(part, text=_GAP.sub(" ", part.text)) for part in zh[slice(*found.zh)]]
@@ -144,14 +144,19 @@ def _holds(block: Block, offsets: Sequence[int]) -> bool:
 
 
 def _doubt(
-    bead: Bead, english: Sequence[str], zh: Sequence[Block], free: Set[int], known: PageAlignment, least: float
+    bead: Bead,
+    english: Sequence[str],
+    zh: Sequence[Block],
+    free: Set[int],
+    left_over: Sequence[int],
+    unpaired: Set[str],
+    least: float,
 ) -> str | None:
     """Why a bead is no pair: it is not sure enough, or takes in a block that a comment explains in another way."""
     blocks = zh[slice(*bead.zh)]
     if any(block.start not in free for block in blocks):
         return "no_counterpart"
-    left_over = sorted(known.left_over)
     under_comment = any(_holds(block, left_over) for block in blocks)
-    if under_comment and not all(text in known.unpaired for text in english[slice(*bead.en)]):
+    if under_comment and not all(text in unpaired for text in english[slice(*bead.en)]):
         return "out_of_date"  # what was translated stands in the comment, and today's English says something else
     return "uncertain" if chance(bead) < least else None

@@ -69,11 +69,11 @@ def _loose_fields(body: str, line: int) -> Fields:
     return found
 
 
-def front_matter_pairs(page: Document, blocks: list[Block], english_page: Document | None) -> PageAlignment:
+def front_matter_pairs(page: Document, blocks: list[Block], english_blocks: list[Block]) -> PageAlignment:
     """A candidate for each text field that both sides have; broken front matter is counted and warned of.
 
     The English is the copy in the comment after the front matter, or in `#` lines in it; fields that these lack are
-    taken from the English page (method "structure").
+    taken from the English page (method "structure"), whose blocks are none where there is no such page.
     """
     result = PageAlignment()
     top = blocks[0] if blocks and blocks[0].kind == "front_matter" else None
@@ -90,7 +90,7 @@ def front_matter_pairs(page: Document, blocks: list[Block], english_page: Docume
     if _HIDDEN.search(top.text):
         blanked = _HIDDEN.sub(r"\1\2", "\n".join(line if _HIDDEN.match(line) else "" for line in top.text.split("\n")))
         english = read_fields(blanked, top.first)[0] | english
-    there = _page_fields(english_page) if english_page else {}
+    there = _top_fields(english_blocks)
     for key in KEYS:
         if key not in chinese or not (key in english or key in there):
             continue
@@ -107,6 +107,5 @@ def front_matter_pairs(page: Document, blocks: list[Block], english_page: Docume
     return result
 
 
-def _page_fields(page: Document) -> Fields:
-    blocks = page.blocks()[:1]
+def _top_fields(blocks: list[Block]) -> Fields:
     return read_fields(blocks[0].text, blocks[0].first)[0] if blocks and blocks[0].kind == "front_matter" else {}

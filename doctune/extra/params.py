@@ -16,19 +16,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from doctune.section import Section
+from doctune.section import Section, Slug
 
 Direction = Literal["en-zh", "zh-en"]
 
-_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-
-
-def _slug(name: str) -> str:
-    if not _SLUG.fullmatch(name):
-        raise ValueError("wanted lower-case letters, digits and single hyphens")
-    return name
 
 
 def _inside(path: str) -> str:
@@ -50,7 +43,6 @@ def _hub_id(name: str) -> str:
     return name
 
 
-Name = Annotated[str, AfterValidator(_slug)]
 Inside = Annotated[str, AfterValidator(_inside)]
 Licence = Annotated[str, Field(min_length=1, description="goes to the report; nobody mixes in what may not be used")]
 Weight = Annotated[
@@ -70,7 +62,7 @@ class Columns(Section):
 class FileSource(Section):
     """JSON Lines, a JSON array, or TSV; plain or gzip. `direction` says which language an unnamed `input` is in."""
 
-    name: Name
+    name: Slug
     format: Literal["jsonl", "tsv"]
     path: Inside
     licence: Licence
@@ -90,7 +82,7 @@ class FileSource(Section):
 class HubSource(Section):
     """A dataset of the Hugging Face hub at one commit; data files only, a dataset's own code is never run."""
 
-    name: Name
+    name: Slug
     format: Literal["hub"]
     hub_id: Annotated[str, AfterValidator(_hub_id)]
     revision: Annotated[str, AfterValidator(_commit)]
@@ -115,7 +107,7 @@ class BackTranslation(Section):
     extra.folder. Nothing in a model says which way it translates: one of the wrong direction gives rows that cleaning drops.
     """
 
-    name: Name
+    name: Slug
     format: Literal["backtranslation"]
     path: Inside
     model: Inside

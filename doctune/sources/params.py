@@ -25,20 +25,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from doctune.section import Section
+from doctune.section import Section, Slug
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _SCHEME = re.compile(r"(https?|ssh|git|file)://.+")
 _SCP_LIKE = re.compile(r"(\w[\w.-]*@)?\w[\w.-]*:(?!:).+")
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?: (?:AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
 _NOT_IN_REF = re.compile(r"\.\.|@\{|//|[\s~^:?*\[\\]|[\x00-\x1f\x7f]")
-
-
-def _slug(name: str) -> str:
-    if not _SLUG.fullmatch(name):
-        raise ValueError("wanted lower-case letters, digits and single hyphens")
-    return name
 
 
 def _content_dir(path: str) -> str:
@@ -125,7 +118,7 @@ class CrawlParams(Section):
     """
 
     source: Literal["tree", "git", "web"]
-    name: Annotated[str, AfterValidator(_slug)]
+    name: Slug
     tree: str
     url: Annotated[str, AfterValidator(_url)]
     ref: Annotated[str, AfterValidator(_ref)]
