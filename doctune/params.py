@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from doctune.alignment.params import AlignParams
+from doctune.bases import BaseParams
 from doctune.errors import DoctuneError
 from doctune.extra.params import ExtraParams
 from doctune.files import whole_file
-from doctune.models import BaseParams
 from doctune.onnx import ExportParams
 from doctune.registry.lineage import RegisterParams
 from doctune.scoring import EvaluateParams

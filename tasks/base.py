@@ -5,8 +5,8 @@ python -m tasks.base --out models/base --report reports/base.json
 
 from pathlib import Path
 
+from doctune.bases import BaseParams, materialise_base
 from doctune.files import write_json
-from doctune.models import BaseParams, materialise_base
 from doctune.section import load_section
 from tasks.stage import stage
 

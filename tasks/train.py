@@ -32,7 +32,8 @@ def main(
     curves: Path,
     report: Path,
 ) -> None:
-    from doctune.training.run import fine_tune, prune_runs
+    from doctune.training.checkpoints import prune_runs
+    from doctune.training.run import fine_tune
     from doctune.training.watching import write_curves
 
     params = load_section(TrainParams, "train")

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from doctune.bases import BaseParams, materialise_base
 from doctune.errors import DoctuneError
 from doctune.files import hash_path
-from doctune.models import BaseParams, load_model, materialise_base
+from doctune.models import load_model
 from doctune.section import validate
 from tests.tiny import tiny_marian, tiny_qwen
 
@@ -178,7 +179,7 @@ def from_hub(endpoint: str, cache: Path, settings: dict, out: Path) -> subproces
     """In a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
     code = (
         "import json, sys; from pathlib import Path\n"
-        "from doctune.errors import DoctuneError\nfrom doctune.models import BaseParams, materialise_base\n"
+        "from doctune.errors import DoctuneError\nfrom doctune.bases import BaseParams, materialise_base\n"
         "try: print(json.dumps(materialise_base(BaseParams(**json.loads(sys.argv[1])), Path(sys.argv[2]))))\n"
         "except DoctuneError as error: sys.exit(f'refused: {error}')\n"
     )

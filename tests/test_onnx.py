@@ -167,8 +167,8 @@ def test_shipped_folders_translate_in_a_fresh_process_without_network(marian: Ma
 def test_merged_adapter_equals_the_adapter(build: Any, tmp_path: Path) -> None:
     import torch
 
+    from doctune.training.methods import add_adapter
     from doctune.training.params import LoraParams
-    from doctune.training.run import add_adapter
 
     base = build(tmp_path / "base")
     loaded = load_model(base)

@@ -16,10 +16,11 @@ from doctune.files import hash_path
 from doctune.models import load_model, merged, save_model
 from doctune.prompts import IGNORED, Example, encode_pair
 from doctune.section import validate
+from doctune.training.checkpoints import last_checkpoint, prune_runs
 from doctune.training.data import BucketSampler, Cost, collate, cost
+from doctune.training.loss import answer_logits
 from doctune.training.params import TrainParams
-from doctune.training.run import fine_tune, last_checkpoint, prune_runs
-from doctune.training.trainer import answer_logits
+from doctune.training.run import fine_tune
 from doctune.training.watching import write_curves
 from doctune.translation import TranslateParams, make_translator
 from tests.tiny import ROWS, tiny_marian, tiny_qwen

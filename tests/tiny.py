@@ -130,7 +130,7 @@ def _learn(loaded: Any, steps: int, pairs: Sequence[tuple[str, str]]) -> None:
 
     from doctune.prompts import encode_pair
     from doctune.training.data import collate
-    from doctune.training.trainer import answer_logits
+    from doctune.training.loss import answer_logits
 
     examples = [encode_pair(loaded.tokenizer, loaded.recipe, en, zh, 512) for en, zh in pairs]
     batches = [collate(examples[n::3], loaded.tokenizer.pad_token_id) for n in range(3)]

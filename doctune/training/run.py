@@ -6,20 +6,20 @@
 `work` belongs to this run alone: its name is the fingerprint of everything that decides the result.
 """
 
-import json
 import logging
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from doctune.errors import DoctuneError
 from doctune.models import Loaded, load_model
 from doctune.prompts import check_tokenizer
+from doctune.training.checkpoints import last_checkpoint
+from doctune.training.checks import check_length
 from doctune.training.data import EncodedPairs
-from doctune.training.params import LoraParams, TrainParams
+from doctune.training.methods import add_adapter
+from doctune.training.params import TrainParams
+from doctune.training.precision import use_bf16
 
-KEPT_RUNS = 3
 LOG_STEPS = 10
 
 
@@ -42,7 +42,7 @@ def fine_tune(
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     model = add_adapter(loaded.model, params.lora, loaded.seq2seq) if params.method == "lora" else loaded.model
     loaded = loaded._replace(model=model)
-    _check_length(model, params.max_length)
+    check_length(model, params.max_length)
     data = [EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length) for rows in (train, valid)]
     return run_training(loaded, data[0], data[1], params, work, callbacks)
 
@@ -142,65 +142,3 @@ def run_training(
             "last_valid_loss": round(evaluations[-1], 5),
         },
     )
-
-
-def add_adapter(model: Any, lora: LoraParams, seq2seq: bool) -> Any:
-    """Put LoRA adapters on the modules whose names end in `lora.targets`."""
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if hasattr(module, "weight") and name}
-    if missing := [target for target in lora.targets if target not in names]:
-        raise DoctuneError(
-            f"train.lora.targets: {', '.join(missing)} match no module of this base; it has {', '.join(sorted(names))}"
-        )
-    return get_peft_model(
-        model,
-        LoraConfig(
-            task_type=TaskType.SEQ_2_SEQ_LM if seq2seq else TaskType.CAUSAL_LM,
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=list(lora.targets),
-        ),
-    )
-
-
-def use_bf16(params: TrainParams) -> bool:
-    """Whether to compute in bfloat16: as asked, or where the processor multiplies it in hardware."""
-    import torch
-
-    if params.precision != "auto":
-        return params.precision == "bf16"
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def last_checkpoint(work: Path) -> str | None:
-    """The newest whole checkpoint. The Trainer writes its state last; a folder without it was cut off and is removed."""
-    found = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
-    for checkpoint in found:
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-            return str(checkpoint)
-        except (OSError, json.JSONDecodeError):
-            print(f"{checkpoint.name} was cut off while it was written; it is removed", flush=True)
-            shutil.rmtree(checkpoint)
-    return None
-
-
-def prune_runs(root: Path, keep: Path) -> None:
-    """Remove the checkpoints of all but the newest few runs under `root` (and never those of `keep`)."""
-    runs = sorted(
-        (p for p in root.iterdir() if p.is_dir() and p != keep), key=lambda p: p.stat().st_mtime, reverse=True
-    )
-    for old in runs[KEPT_RUNS - 1 :]:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_length(model: Any, length: int) -> None:
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is not None and length > positions:
-        raise DoctuneError(
-            f"train.max_length is {length}, but the base has {positions} positions; set it to {positions} or less"
-        )
