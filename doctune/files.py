@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from doctune.errors import DoctuneError
 
 
@@ -70,9 +72,9 @@ def write_json(path: Path, value: Any) -> None:
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write one JSON object a line; returns the number of rows."""
     count = 0
-    with whole_file(path) as tmp, tmp.open("w", encoding="utf-8") as file:
+    with whole_file(path) as tmp, tmp.open("wb") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
             count += 1
     return count
 
@@ -95,19 +97,17 @@ def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The same, an object at a time, for files that need not be in memory as a whole."""
     number = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    row = json.loads(line)
+                    row = orjson.loads(line)
                     if not isinstance(row, dict):
                         raise DoctuneError(f"{path}:{number} holds {type(row).__name__}, wanted a JSON object a line")
                     yield row
     except FileNotFoundError:
         raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
-    except json.JSONDecodeError as error:
+    except orjson.JSONDecodeError as error:
         raise DoctuneError(f"{path}:{number} is not valid JSON Lines ({error})") from None
-    except UnicodeDecodeError as error:
-        raise DoctuneError(f"{path}:{number + 1} is not valid JSON Lines ({error})") from None
 
 
 def hash_text(*parts: str) -> str:

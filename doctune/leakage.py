@@ -10,6 +10,7 @@ text is compared with every other, as a product of sparse matrices.
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from doctune.text import normalise
@@ -28,71 +29,103 @@ def leakage(
     `sizes`, and highest is the largest index found for each. pages and ids: how many both hold. After a good split all
     are 0 but rows, the number of rows asked about, and highest, which is below the threshold.
     """
-    read = {name: [_words(row["en"]) for row in rows] for name, rows in zip("tvx", (train, valid, test), strict=True)}
+    splits = {"train": _Split(train), "valid": _Split(valid), "test": _Split(test)}
+    asked = [("test", "train"), ("valid", "train"), ("test", "valid")]
+    near: dict[tuple[str, str], set[int]] = {pair: set() for pair in asked}
+    highest = {pair: dict.fromkeys(map(str, sizes), 0.0) for pair in asked}
+    for size, tables in _tables([row.words for row in splits.values()], sizes):
+        table = dict(zip(splits, tables, strict=True))
+        for pair in asked:
+            for numbers, indices in _indices(table[pair[0]], table[pair[1]]):
+                near[pair].update(numbers[indices >= threshold].tolist())
+                highest[pair][str(size)] = max(highest[pair][str(size)], round(float(indices.max(initial=0)), 4))
     return {
-        "test_in_train": _shared(test, train) | _near(read["x"], read["t"], threshold, sizes),
-        "valid_in_train": _shared(valid, train) | _near(read["v"], read["t"], threshold, sizes),
-        "test_in_valid": _shared(test, valid) | _near(read["x"], read["v"], threshold, sizes),
+        f"{one}_in_{two}": splits[one].shared_with(splits[two])
+        | {"near": len(near[one, two]), "highest": highest[one, two]}
+        for one, two in asked
     }
 
 
-def _shared(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, Any]:
-    lines = {_line(row["en"]) for row in others}
-    letters = {_letters(row["en"]) for row in others}
-    return {
-        "rows": len(rows),
-        "identical": sum(_line(row["en"]) in lines for row in rows),
-        "same_letters": sum(_letters(row["en"]) in letters for row in rows),
-        "pages": len({row["page"] for row in rows} & {row["page"] for row in others}),
-        "ids": len({row["id"] for row in rows} & {row["id"] for row in others}),
-    }
+class _Split:
+    """The rows of a split as they are compared."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.words = [_words(row["en"]) for row in rows]
+        self.lines = [_line(row["en"]) for row in rows]
+        self.letters = [_letters(row["en"]) for row in rows]
+        self.pages = {row["page"] for row in rows}
+        self.ids = {row["id"] for row in rows}
+
+    def shared_with(self, other: "_Split") -> dict[str, Any]:
+        return {
+            "rows": len(self.lines),
+            "identical": sum(map(set(other.lines).__contains__, self.lines)),
+            "same_letters": sum(map(set(other.letters).__contains__, self.letters)),
+            "pages": len(self.pages & other.pages),
+            "ids": len(self.ids & other.ids),
+        }
 
 
 def _line(text: str) -> str:
     return " ".join(text.split())
 
 
+class _LettersOnly(dict[int, str | None]):
+    """For str.translate: letters and digits as they are, nothing else."""
+
+    def __missing__(self, code: int) -> str | None:
+        self[code] = chr(code) if chr(code).isalnum() else None
+        return self[code]
+
+
+_LETTERS = _LettersOnly()
+
+
 def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text.lower())) or _line(text)
+    return text.lower().translate(_LETTERS) or _line(text)
 
 
-def _near(rows: list[list[str]], others: list[list[str]], threshold: float, sizes: Sequence[int]) -> dict[str, Any]:
-    """How many of `rows` have a near duplicate among `others`, and the highest index for each size of n-gram."""
-    near: set[int] = set()
-    highest = dict.fromkeys(map(str, sizes), 0.0)
-    for size in sizes:
-        for numbers, indices in _indices(rows, others, size):
-            near.update(numbers[indices >= threshold].tolist())
-            highest[str(size)] = max(highest[str(size)], round(float(indices.max(initial=0)), 4))
-    return {"near": len(near), "highest": highest}
+def _tables(splits: Sequence[list[list[str]]], sizes: Sequence[int]) -> Iterator[tuple[int, list[Any]]]:
+    """For each size, and each split, a sparse matrix: one row a text, 1 for each of its n-grams.
 
-
-def _indices(rows: list[list[str]], others: list[list[str]], size: int) -> Iterator[tuple[Any, Any]]:
-    """Numbers of rows, and the Jaccard indices of each with some text of `others`, for all pairs that share an n-gram."""
+    N-grams are numbered by one word more at a time: an n-gram's number and the next word's make the number of the next.
+    A text with fewer words than the size is one n-gram, the whole of it.
+    """
     import numpy as np
     from scipy.sparse import csr_array
 
-    columns: dict[str, int] = {}
+    texts = [text for split in splits for text in split]
+    known: dict[str, int] = {}
+    numbers = np.array([known.setdefault(word, len(known) + 1) for text in texts for word in text], np.int64)
+    lengths = np.array([len(text) for text in texts])
+    owner = np.repeat(np.arange(len(texts)), lengths)
+    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(numbers))  # words to the end of the text, with this
+    bounds = np.cumsum([0, *map(len, splits)])
+    grams = numbers
+    for size in range(1, max(sizes) + 1):
+        if size > 1:
+            following = np.where(left >= size, np.append(numbers, [0] * (size - 1))[size - 1 :], 0)
+            grams = np.unique(grams * (len(known) + 1) + following, return_inverse=True)[1]
+        if size not in sizes:
+            continue
+        begins = (left >= size) | (left == lengths[owner])
+        columns = int(grams.max(initial=0)) + 1
+        cells = np.sort(owner[begins] * columns + grams[begins])
+        cells = cells[np.append(True, cells[1:] != cells[:-1])[: len(cells)]]
+        ends = np.searchsorted(cells, np.arange(len(texts) + 1) * columns)
+        whole = csr_array((np.ones(len(cells), np.int32), cells % columns, ends), shape=(len(texts), columns))
+        yield size, [whole[first:last] for first, last in pairwise(bounds.tolist())]
 
-    def matrix(texts: list[list[str]], learn: bool) -> tuple[Any, Any]:
-        """One row a text, 1 for each of its n-grams that `rows` know; and how many it has in all."""
-        known, ends, counts = [], [0], []
-        for text in texts:
-            grams = {" ".join(text[at : at + size]) for at in range(max(1, len(text) - size + 1))}
-            counts.append(len(grams))
-            if learn:
-                known += [columns.setdefault(gram, len(columns)) for gram in grams]
-            else:
-                known += [columns[gram] for gram in grams if gram in columns]
-            ends.append(len(known))
-        ones = np.ones(len(known), np.int32)
-        return csr_array((ones, known, ends), shape=(len(texts), len(columns))), np.array(counts)
 
-    one, ones = matrix(rows, learn=True)
-    for at in range(0, len(others), _AT_ONCE):
-        two, twos = matrix(others[at : at + _AT_ONCE], learn=False)
-        shared = (one @ two.T).tocoo()
-        yield shared.row, shared.data / (ones[shared.row] + twos[shared.col] - shared.data)
+def _indices(rows: Any, others: Any) -> Iterator[tuple[Any, Any]]:
+    """Numbers of rows, and the Jaccard indices of each with some text of `others`, for all pairs that share an n-gram."""
+    import numpy as np
+
+    ones = np.diff(rows.indptr)
+    for at in range(0, others.shape[0], _AT_ONCE):
+        some = others[at : at + _AT_ONCE]
+        shared = (rows @ some.T).tocoo()
+        yield shared.row, shared.data / (ones[shared.row] + np.diff(some.indptr)[shared.col] - shared.data)
 
 
 # ---- words, by another reader than doctune.text
@@ -206,4 +239,5 @@ def _tag_end(text: str, at: int) -> int:
 
 def _first(text: str, at: int, *marks: str) -> int:
     """Where the first of the marks stands at or after `at`; -1 when none does."""
-    return min((found for mark in marks if (found := text.find(mark, at)) >= 0), default=-1)
+    found = [place for mark in marks if (place := text.find(mark, at)) >= 0]
+    return min(found) if found else -1

@@ -14,6 +14,7 @@ change on those pages is left out, and the rest of the pages are for train and v
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -22,10 +23,10 @@ from doctune.errors import DoctuneError
 from doctune.files import hash_text
 from doctune.leakage import leakage
 from doctune.mixing import is_extra
-from doctune.near import LONGEST, NGRAMS, NearIndex
+from doctune.near import LONGEST, NGRAMS, NearIndex, few_near
 from doctune.section import Section
 from doctune.since import changed
-from doctune.text import match_key, words
+from doctune.words import Texts
 
 Pair = dict[str, Any]
 NAMES = ("train", "valid", "test")
@@ -64,7 +65,7 @@ def page_split(page: str, params: SplitParams) -> str:
 
 
 def split(
-    pairs: Iterable[Pair], params: SplitParams, old: Iterable[Mapping[str, Any]] = ()
+    pairs: Iterable[Pair], params: SplitParams, old: Iterable[Mapping[str, Any]] = (), memo: Path | None = None
 ) -> tuple[dict[str, list[Pair]], dict[str, Any]]:
     """Split rows (with `id`, `en`, `zh`, `page`, `kind`) into train, valid and test, each sorted by page and line.
 
@@ -74,23 +75,25 @@ def split(
     page that did (`test_since`); rows repeated within a split (same `en` and `zh` by `text.match_key`); rows over a
     cap; train and valid rows whose source is a test source or a near duplicate of one, and train rows whose source is
     that of a valid one; train rows beyond `near_copies` and `max_generated`. Raises DoctuneError when a split would be
-    empty. The report ends with leakage counts that `doctune.leakage` computes by its own code.
+    empty. The report ends with leakage counts that `doctune.leakage` computes by its own code. `memo` is a file that
+    saves reading the texts of an earlier run again (`doctune.words`).
     """
     everything = sorted(pairs, key=lambda row: (row["page"], row.get("zh_lines") or [], row["id"]))
+    read = _Read(everything, params, memo)
     sieve = _Sieve(_placed(everything, params, old))
     rows = sieve.rows
     sieve.removed["unchanged_on_changed_pages"] = len(everything) - sum(map(len, rows.values()))
     for name in NAMES:
-        sieve.keep(name, "repeated", _distinct(rows[name], params))
-    sieve.keep("test", "over_cap", _capped(rows["test"], params.max_test, params.seed))
-    held = _Held(params.near, rows["test"] + rows["valid"])
+        sieve.keep(name, "repeated", _distinct(rows[name], read))
+    sieve.keep("test", "over_cap", _capped(rows["test"], params.max_test, read))
+    held = _Held(params.near, read, rows["test"] + rows["valid"])
     held.add("test", rows["test"])
     sieve.leave_out("valid", held)
-    sieve.keep("valid", "over_cap", _capped(rows["valid"], params.max_valid, params.seed))
+    sieve.keep("valid", "over_cap", _capped(rows["valid"], params.max_valid, read))
     held.add("valid", rows["valid"])
     sieve.leave_out("train", held)
-    sieve.keep("train", "near_copies", _few_copies(rows["train"], params))
-    sieve.keep("train", "generated_over_cap", _few_generated(rows["train"], params))
+    sieve.keep("train", "near_copies", _few_copies(rows["train"], params, read))
+    sieve.keep("train", "generated_over_cap", _few_generated(rows["train"], params, read))
     pages = {name: {row["page"] for row in rows[name] if not is_extra(row)} for name in NAMES}
     _refuse_empty(rows, pages, len(everything), params)
     report = {
@@ -98,11 +101,42 @@ def split(
         "rows": {name: len(rows[name]) for name in NAMES},
         "pages": {name: len(pages[name]) for name in NAMES},
         "rows_by_kind": {name: dict(sorted(Counter(row["kind"] for row in rows[name]).items())) for name in NAMES},
-        "generated_rows": {name: sum(_is_generated(row, params) for row in rows[name]) for name in NAMES},
+        "generated_rows": {name: sum(read.is_generated(row) for row in rows[name]) for name in NAMES},
         "removed": dict(sorted(sieve.removed.items())),
         "leakage": leakage(rows["train"], rows["valid"], rows["test"], params.near, NGRAMS),
     }
     return rows, report
+
+
+class _Read:
+    """What the rules ask of rows, read once: the words of their texts, and their places among others."""
+
+    def __init__(self, rows: list[Pair], params: SplitParams, memo: Path | None) -> None:
+        self.texts = Texts(memo)
+        self._generated = {page for page in {row["page"] for row in rows} if _matches(page, params.generated)}
+        self._sides = {row["id"]: (self.texts.add(row["en"]), self.texts.add(row["zh"])) for row in rows}
+        self.texts.keep()
+        self._ranks = {row["id"]: hash_text(str(params.seed), row["id"]) for row in rows}
+
+    def sides(self, row: Pair) -> tuple[int, int]:
+        """The numbers of the row's source and target among the texts."""
+        return self._sides[row["id"]]
+
+    def keys(self, row: Pair) -> tuple[int, int]:
+        """Two sources, or two targets, have the same when they count as the same."""
+        source, target = self.sides(row)
+        return self.texts.key(source), self.texts.key(target)
+
+    def is_generated(self, row: Pair) -> bool:
+        return row["page"] in self._generated
+
+    def rank(self, row: Pair) -> str:
+        """The place of a row among others that have to leave or stay: nobody's choice, and no other row moves it."""
+        return self._ranks[row["id"]]
+
+    def by_hand_first(self, rows: list[Pair]) -> list[Pair]:
+        """The site's own rows before extra ones, which may be weighed out later, and what people wrote before what programs did."""
+        return sorted(rows, key=lambda row: (is_extra(row), self.is_generated(row), self.rank(row)))
 
 
 class _Sieve:
@@ -118,7 +152,7 @@ class _Sieve:
 
     def leave_out(self, name: str, held: "_Held") -> None:
         """Keep the rows of a split whose source no other split holds, nor a near duplicate of it."""
-        reasons = [held.reason(row) for row in self.rows[name]]
+        reasons = held.reasons_to_leave(self.rows[name])
         for reason in held.reasons:
             self.removed[f"{name}_{reason}"] += reasons.count(reason)
         self.rows[name] = [row for row, reason in zip(self.rows[name], reasons, strict=True) if not reason]
@@ -127,25 +161,31 @@ class _Sieve:
 class _Held:
     """The sources of test and valid, which no split after them may hold."""
 
-    def __init__(self, threshold: float, likely: list[Pair]) -> None:
+    def __init__(self, threshold: float, read: _Read, likely: list[Pair]) -> None:
         self.reasons: list[str] = []
-        self._index = NearIndex(threshold, NGRAMS, [[words(row["en"])] for row in likely])
+        self._read = read
+        self._index = NearIndex(threshold, NGRAMS, read.texts, self._sources(likely))
         self._owners: list[str] = []  # the split of each text of the index
-        self._keys: dict[str, str] = {}
+        self._keys: dict[int, str] = {}
+
+    def _sources(self, rows: list[Pair]) -> list[tuple[int]]:
+        return [self._read.sides(row)[:1] for row in rows]
 
     def add(self, name: str, rows: list[Pair]) -> None:
         self.reasons += [f"source_in_{name}", f"near_{name}"]
+        self._index.add(self._sources(rows))
+        self._owners += [name] * len(rows)
         for row in rows:
-            self._index.add(self._index.shape(words(row["en"])))
-            self._owners.append(name)
-            self._keys.setdefault(match_key(row["en"]), name)
+            self._keys.setdefault(self._read.keys(row)[0], name)
 
-    def reason(self, row: Pair) -> str:
-        """Why the row has to leave: "source_in_test", "near_valid" and so on; "" when it may stay."""
-        if owner := self._keys.get(match_key(row["en"])):
-            return f"source_in_{owner}"
-        near = self._index.near(self._index.shape(words(row["en"])))
-        return f"near_{self._owners[near[0]]}" if near else ""
+    def reasons_to_leave(self, rows: list[Pair]) -> list[str]:
+        """Why each row has to leave: "source_in_test", "near_valid" and so on; "" when it may stay."""
+        near = {place: self._owners[first] for place, first in reversed(self._index.near(self._sources(rows)))}
+        owners = [self._keys.get(self._read.keys(row)[0]) for row in rows]
+        return [
+            f"source_in_{owner}" if owner else f"near_{near[place]}" if place in near else ""
+            for place, owner in enumerate(owners)
+        ]
 
 
 def _placed(rows: list[Pair], params: SplitParams, old: Iterable[Mapping[str, Any]]) -> dict[str, list[Pair]]:
@@ -158,12 +198,13 @@ def _placed(rows: list[Pair], params: SplitParams, old: Iterable[Mapping[str, An
         asked = (row for row in rows if not is_extra(row) and not _matches(row["page"], params.train_only))
         new = changed(asked, old)
     moved = {row["page"] for row in rows if row["id"] in new}
+    home = {page: page_split(page, params) for page in {row["page"] for row in rows}}
     placed: dict[str, list[Pair]] = {name: [] for name in NAMES}
     for row in rows:
         if row["id"] in new:
             placed["test"].append(row)
         elif row["page"] not in moved:
-            placed["train" if is_extra(row) else page_split(row["page"], params)].append(row)
+            placed["train" if is_extra(row) else home[row["page"]]].append(row)
     return placed
 
 
@@ -171,57 +212,35 @@ def _matches(page: str, patterns: list[str]) -> bool:
     return any(fnmatchcase(page, pattern) for pattern in patterns)
 
 
-def _is_generated(row: Pair, params: SplitParams) -> bool:
-    return _matches(row["page"], params.generated)
-
-
-def _rank(row: Pair, seed: int) -> str:
-    """The place of a row among others that have to leave or stay: it is nobody's choice, and no other row moves it."""
-    return hash_text(str(seed), row["id"])
-
-
-def _by_hand_first(rows: list[Pair], params: SplitParams) -> list[Pair]:
-    """The site's own rows before extra ones, which may be weighed out later, and what people wrote before what programs did."""
-    return sorted(rows, key=lambda row: (is_extra(row), _is_generated(row, params), _rank(row, params.seed)))
-
-
-def _distinct(rows: list[Pair], params: SplitParams) -> list[Pair]:
+def _distinct(rows: list[Pair], read: _Read) -> list[Pair]:
     """One row of each (en, zh), of a page written by hand where there is one."""
-    first: dict[tuple[str, str], str] = {}
-    for row in _by_hand_first(rows, params):
-        first.setdefault((match_key(row["en"]), match_key(row["zh"])), row["id"])
+    first: dict[tuple[int, int], str] = {}
+    for row in read.by_hand_first(rows):
+        first.setdefault(read.keys(row), row["id"])
     chosen = set(first.values())
     return [row for row in rows if row["id"] in chosen]
 
 
-def _capped(rows: list[Pair], most: int, seed: int) -> list[Pair]:
+def _capped(rows: list[Pair], most: int, read: _Read) -> list[Pair]:
     """At most `most` rows, those whose id hashes lowest: another row changes the choice at its rim only."""
     if len(rows) <= most:
         return rows
-    chosen = {row["id"] for row in sorted(rows, key=lambda row: _rank(row, seed))[:most]}
+    chosen = {row["id"] for row in sorted(rows, key=read.rank)[:most]}
     return [row for row in rows if row["id"] in chosen]
 
 
-def _few_copies(rows: list[Pair], params: SplitParams) -> list[Pair]:
-    """Rows without those that `near_copies` rows before them, which stay, nearly repeat in source and target.
-
-    So no row that stays has that many before it, and a cluster of a thousand is compared with the few that stay of it.
-    """
-    sides = {row["id"]: (words(row["en"]), words(row["zh"])) for row in rows}
-    index = NearIndex(params.near, (LONGEST,), list(sides.values()), inside=True)
-    chosen: set[str] = set()
-    for row in _by_hand_first(rows, params):
-        shape = index.shape(*sides[row["id"]])
-        if len(index.near(shape)) < params.near_copies:
-            index.add(shape)
-            chosen.add(row["id"])
+def _few_copies(rows: list[Pair], params: SplitParams, read: _Read) -> list[Pair]:
+    """Rows without those that `near_copies` rows before them, which stay, nearly repeat in source and target."""
+    ordered = read.by_hand_first(rows)
+    stay = few_near(params.near, LONGEST, read.texts, [read.sides(row) for row in ordered], params.near_copies)
+    chosen = {row["id"] for row, stays in zip(ordered, stay, strict=True) if stays}
     return [row for row in rows if row["id"] in chosen]
 
 
-def _few_generated(rows: list[Pair], params: SplitParams) -> list[Pair]:
-    generated = [row for row in rows if _is_generated(row, params)]
-    chosen = {row["id"] for row in _capped(generated, params.max_generated, params.seed)}
-    return [row for row in rows if row["id"] in chosen or not _is_generated(row, params)]
+def _few_generated(rows: list[Pair], params: SplitParams, read: _Read) -> list[Pair]:
+    generated = [row for row in rows if read.is_generated(row)]
+    chosen = {row["id"] for row in _capped(generated, params.max_generated, read)}
+    return [row for row in rows if row["id"] in chosen or not read.is_generated(row)]
 
 
 def _refuse_empty(rows: dict[str, list[Pair]], pages: dict[str, set[str]], total: int, params: SplitParams) -> None:

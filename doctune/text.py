@@ -48,6 +48,7 @@ _STRAY = (  # a joiner that joins no emoji, a variation selector behind a Chines
     f"(?<![{_EMOJI}])\u200d|\u200d(?![{_EMOJI}])|(?<=[{IDEOGRAPH}])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 _ODD = re.compile(f"[{_SPACES}{_INVISIBLE}{_COMPATIBLE}{_RADICALS}]|{_STRAY}")
+_ODD_ASCII = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")  # of _ODD; most English has none, and says so sooner
 _REMOVED = re.compile(f"[{_INVISIBLE}]|{_STRAY}")
 _SPACE = re.compile(f"[{_SPACES}]")
 _TO_MAP = re.compile(f"[{_COMPATIBLE}]+")
@@ -76,6 +77,8 @@ def normalise(text: str) -> str:
     kind of space as a space; what nobody sees (zero-width marks, soft hyphens, byte order marks, control characters)
     is gone. Full-width punctuation, emoji, placeholders, code, link targets, addresses and tags stay as they are.
     """
+    if text.isascii() and not _ODD_ASCII.search(text):
+        return text
     while _ODD.search(text) or not unicodedata.is_normalized("NFC", text):
         better = _outside(_VERBATIM, text)
         if better == text:  # what is odd stands in code

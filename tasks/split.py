@@ -21,6 +21,8 @@ from doctune.splitting import SplitParams
 from doctune.splitting import split as split_pairs
 from tasks.stage import stage
 
+MEMO = Path(".doctune/words.npz")  # of texts read before, outside the stage's outputs
+
 
 def main(pairs: Path, since: Path, out: Path, report: Path, extra: Path | None = None) -> None:
     params = load_section(SplitParams, "split")
@@ -30,6 +32,7 @@ def main(pairs: Path, since: Path, out: Path, report: Path, extra: Path | None =
         [*read_jsonl(pairs), *(read_jsonl(extra) if extra else [])],
         params,
         [dict(zip(columns, row, strict=True)) for row in old],
+        MEMO,
     )
     if extra:
         splits["train"], summary["extra"] = mix(*apart(splits["train"]), load_section(ExtraParams, "extra"))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from doctune import leakage as module
 from doctune import near, text
 from doctune.leakage import leakage
+from doctune.words import Texts
 
 
 def row(page: str, number: int, en: str) -> dict[str, Any]:
@@ -156,9 +157,10 @@ FEW = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "**f**", "[g](/h/)", "è
 @settings(deadline=None)
 @given(st.lists(FEW, min_size=1, max_size=6), st.lists(FEW, max_size=6), st.sampled_from([0.3, 0.5, 2 / 3, 0.8, 1.0]))
 def test_both_agree_on_what_is_near(held: list[str], others: list[str], threshold: float) -> None:
-    index = near.NearIndex(threshold, near.NGRAMS, [[text.words(en)] for en in others])
-    for en in others:
-        index.add(index.shape(text.words(en)))
+    texts = Texts()
+    numbers = [(texts.add(en),) for en in others]
+    index = near.NearIndex(threshold, near.NGRAMS, texts, numbers)
+    index.add(numbers)
     found = leakage(
         [row("a.md", n, en) for n, en in enumerate(others)],
         [],
@@ -166,7 +168,7 @@ def test_both_agree_on_what_is_near(held: list[str], others: list[str], threshol
         threshold,
         near.NGRAMS,
     )["test_in_train"]
-    assert found["near"] == sum(bool(index.near(index.shape(text.words(en)))) for en in held)
+    assert found["near"] == len({place for place, _ in index.near([(texts.add(en),) for en in held])})
     for size in near.NGRAMS:
         best = max(
             (

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 EXAMPLE = ["Pods are the smallest unit that you can deploy.", "Run `kubectl get pods` to list them."]
 WEIGHTS = "weights"
 PREFIX = "models:/"
-COMMON = ("mlflow", "numpy", "pydantic", "ruamel.yaml", "sacremoses", "safetensors", "sentencepiece", "transformers")
+COMMON = (
+    "mlflow",
+    "numpy",
+    "orjson",
+    "pydantic",
+    "ruamel.yaml",
+    "sacremoses",
+    "safetensors",
+    "sentencepiece",
+    "transformers",
+)
 TORCH = (*COMMON, "torch")
 ADAPTER = (*TORCH, "peft")
 ONNX = (*COMMON, "onnxruntime", "optimum", "optimum-onnx", "torch")
