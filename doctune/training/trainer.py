@@ -9,12 +9,13 @@ import time
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from doctune.prompts import IGNORED
 from doctune.training.data import BucketSampler, EncodedPairs, collate, cost
-from doctune.training.loss import answer_logits
+from doctune.training.embeddings import lighten
+from doctune.training.loss import answer_loss, plain
 
 
 class TranslationTrainer(Trainer):
@@ -29,6 +30,12 @@ class TranslationTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.batch_tokens = batch_tokens
         self.tokens_seen = 0
+        if self.args.use_cpu:  # where memory traffic is what training waits for
+            lighten(plain(self.model), torch.bfloat16 if self.args.bf16 else None)
+            if (
+                self.model.config.is_encoder_decoder
+            ):  # texts are short: two products take half of flash attention's time
+                plain(self.model).set_attn_implementation("eager")
         self._clock = (time.perf_counter(), 0)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -47,12 +54,9 @@ class TranslationTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        logits, targets = answer_logits(model, inputs)
         if model.training:
-            self.tokens_seen += targets.numel()
-        loss = F.cross_entropy(
-            logits.float(), targets, label_smoothing=self.args.label_smoothing_factor if model.training else 0.0
-        )
+            self.tokens_seen += int((inputs["labels"] != IGNORED).sum())
+        loss = answer_loss(model, inputs, self.args.label_smoothing_factor if model.training else 0.0)
         return (loss, ()) if return_outputs else loss
 
     def evaluate(
@@ -66,9 +70,8 @@ class TranslationTrainer(Trainer):
             for batch in self.get_eval_dataloader(eval_dataset):
                 batch = self._prepare_inputs(batch)
                 with self.compute_loss_context_manager():
-                    logits, targets = answer_logits(self.model, batch)
-                total += F.cross_entropy(logits.float(), targets, reduction="sum").item()
-                tokens += targets.numel()
+                    total += answer_loss(self.model, batch, mean=False).item()
+                tokens += int((batch["labels"] != IGNORED).sum())
         self.model.train(was_training)
         metrics = {f"{metric_key_prefix}_loss": total / max(tokens, 1)}
         self.log(dict(metrics))
