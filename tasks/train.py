@@ -51,6 +51,7 @@ def main(
         hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
         hash_path(base),
         hash_path(CODE / "training", CODE / "prompts.py", CODE / "placeholders.py", CODE / "text.py"),
+        *([hash_path(CODE / "translation.py", CODE / "scoring/metrics.py")] if params.choose_by == "chrf" else []),
         *([hash_path(LOSSES)] if params.loss else []),
     )
     work = CHECKPOINTS / key[:16]

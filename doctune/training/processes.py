@@ -65,6 +65,7 @@ def launch(count: int, command: list[str]) -> None:
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0",
         local_addr="127.0.0.1",
+        run_id="train",
         max_restarts=0,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )

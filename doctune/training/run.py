@@ -123,7 +123,6 @@ def run_training(
         prediction_loss_only=True,
         label_names=["labels"],
         ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs take several processes
     trainer = TranslationTrainer(
@@ -158,7 +157,7 @@ def run_training(
         trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
     evaluations = {int(entry["step"]): entry for entry in history if "eval_loss" in entry}
-    if not (best := evaluations.get(trainer.state.best_global_step)):
+    if not (best := evaluations.get(trainer.state.best_global_step or -1)):
         raise DoctuneError(
             f"the validation loss was never a number, lastly {evaluations[max(evaluations)]['eval_loss']}; set train.learning_rate lower"
         )

@@ -110,7 +110,7 @@ class TranslationTrainer(Trainer):
         return metrics
 
     def _valid_loss(self, dataset: Any) -> float:
-        total, tokens = 0.0, 0
+        total, tokens = 0.0, 0.0
         for batch in self.get_eval_dataloader(dataset):
             batch = self._prepare_inputs(batch)
             with self.compute_loss_context_manager():
@@ -118,7 +118,7 @@ class TranslationTrainer(Trainer):
             total += F.cross_entropy(logits.float(), targets, reduction="sum").item()
             tokens += targets.numel()
         total, tokens = self._summed([total, tokens])
-        return total / max(tokens, 1)
+        return total / max(tokens, 1.0)
 
     def _valid_chrf(self, quality: Quality) -> float:
         with self.compute_loss_context_manager():
