@@ -40,7 +40,10 @@ def fine_tune(
     callbacks: list[Any],
 ) -> Trained:
     """Train on rows with `en` and `zh`, keep the weights of the best evaluation."""
+    from transformers import set_seed
+
     loaded = load_model(base)
+    set_seed(params.seed)  # an adapter begins with random weights
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     model = add_adapter(loaded.model, params.lora, loaded.seq2seq) if params.method == "lora" else loaded.model
     loaded = loaded._replace(model=model)
