@@ -57,7 +57,12 @@ def settings(steps: int, learning_rate: float) -> TrainParams:
         label_smoothing=0.1,
         max_length=160,
         eval_steps=250,
+        choose_by="loss",
+        patience=0,
         precision="auto",
+        compile=False,
+        processes=1,
+        loss="",
         seed=SEED,
     )
 

@@ -7,8 +7,11 @@ Checkpoints lie outside the stage's outputs (DVC deletes those before a stage ru
 params, data, base and code:
 
     .doctune/checkpoints/3f2a.../checkpoint-200/
+
+With `train.processes` above 1 it starts itself that many times; the first of them alone holds the lock and writes.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from tasks.stage import stage
 
 CHECKPOINTS = Path(".doctune/checkpoints")
 CODE = Path(__file__).parents[1] / "doctune"
+LOSSES = Path("losses")
 
 
 def main(
@@ -33,19 +37,29 @@ def main(
     report: Path,
 ) -> None:
     from doctune.training.checkpoints import prune_runs
+    from doctune.training.processes import end_on_request, launch, launched, leave, rank
     from doctune.training.run import fine_tune
     from doctune.training.watching import write_curves
 
     params = load_section(TrainParams, "train")
+    if params.processes > 1 and not launched():
+        return launch(params.processes, ["-m", "tasks.train", *sys.argv[1:]])
+    if launched():
+        end_on_request()
     key = hash_text(
         params.model_dump_json(),
         hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
         hash_path(base),
         hash_path(CODE / "training", CODE / "prompts.py", CODE / "placeholders.py", CODE / "text.py"),
+        *([hash_path(CODE / "translation.py", CODE / "scoring/metrics.py")] if params.choose_by == "chrf" else []),
+        *([hash_path(LOSSES)] if params.loss else []),
     )
     work = CHECKPOINTS / key[:16]
+    rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
+    if rank():
+        fine_tune(base, rows[0], rows[1], params, work, [])
+        return leave()
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
-        rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
         trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)])
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
@@ -53,8 +67,9 @@ def main(
         prune_runs(CHECKPOINTS, work)
     facts = trained.facts
     print(
-        f"trained {facts['trainable_parameters'] / 1e6:.2f} of {facts['parameters'] / 1e6:.2f} M parameters for {facts['steps']} steps, validation loss {facts['valid_loss']}"
+        f"trained {facts['trainable_parameters'] / 1e6:.2f} of {facts['parameters'] / 1e6:.2f} M parameters for {facts['steps']} steps{', stopped early' if facts['stopped_early'] else ''}, validation loss {facts['valid_loss']}"
     )
+    leave()
 
 
 def _curves_to(run: TrainingRun) -> Any:

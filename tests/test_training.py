@@ -39,7 +39,12 @@ SETTINGS = {
     "label_smoothing": 0.1,
     "max_length": 128,
     "eval_steps": 4,
+    "choose_by": "loss",
+    "patience": 0,
     "precision": "fp32",
+    "compile": False,
+    "processes": 1,
+    "loss": "",
     "seed": 3,
 }
 

@@ -6,6 +6,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 KEPT_RUNS = 3
 
@@ -21,6 +22,12 @@ def last_checkpoint(work: Path) -> str | None:
             print(f"{checkpoint.name} was cut off while it was written; it is removed", flush=True)
             shutil.rmtree(checkpoint)
     return None
+
+
+def has_ended(state: Any) -> bool:
+    """Whether the run of this TrainerState was over at its checkpoint: all steps taken, or stopped early."""
+    control = state.stateful_callbacks.get("TrainerControl", {}).get("args", {})
+    return state.global_step >= state.max_steps > 0 or bool(control.get("should_training_stop"))
 
 
 def prune_runs(root: Path, keep: Path) -> None:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from doctune.section import Section
 
+LOSS_PATTERN = r"^$|^losses(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*$"  # none, or a function of a module in the folder losses
+
 
 class LoraParams(Section):
     """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) on the modules whose names end in `targets`."""
@@ -17,8 +19,9 @@ class LoraParams(Section):
 
 
 class TrainParams(Section):
-    """Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch. Every `eval_steps` updates the
-    validation loss is measured and a checkpoint written; the best one is kept."""
+    """Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch. Every `eval_steps` updates (0:
+    once an epoch) the validation loss is measured and a checkpoint written; the best one, by `choose_by`, is kept. After
+    `patience` (0: never) evaluations without a better one training stops. `processes` share the batches of an update."""
 
     method: Literal["full", "lora"]
     lora: LoraParams
@@ -32,6 +35,11 @@ class TrainParams(Section):
     weight_decay: float = Field(ge=0)
     label_smoothing: float = Field(ge=0, lt=1)
     max_length: int = Field(ge=8)
-    eval_steps: int = Field(ge=1)
-    precision: Literal["auto", "bf16", "fp32"]
+    eval_steps: int = Field(ge=0)
+    choose_by: Literal["loss", "chrf"]
+    patience: int = Field(ge=0)
+    precision: Literal["auto", "bf16", "fp16", "fp32"]
+    compile: bool
+    processes: int = Field(ge=1)
+    loss: str = Field(pattern=LOSS_PATTERN)
     seed: int = Field(ge=0)

@@ -1,14 +1,25 @@
-"""The number format that a run computes in."""
+"""The number format that a run computes in: bf16, fp16 or fp32. Weights and the optimizer's state stay float32."""
 
+from typing import Literal
+
+from doctune.errors import DoctuneError
 from doctune.training.params import TrainParams
 
+Format = Literal["bf16", "fp16", "fp32"]
 
-def use_bf16(params: TrainParams) -> bool:
-    """Whether to compute in bfloat16: as asked, or where the processor multiplies it in hardware."""
+
+def number_format(params: TrainParams) -> Format:
+    """As asked; else bf16 where the hardware multiplies it, else fp16 on a GPU, else fp32."""
     import torch
 
+    gpu = torch.cuda.is_available()
+    if params.precision == "fp16" and not gpu:
+        raise DoctuneError(
+            "train.precision is fp16, which trains on a CUDA GPU only, and there is none here; set it to auto, bf16 or fp32"
+        )
     if params.precision != "auto":
-        return params.precision == "bf16"
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return params.precision
+    if gpu:
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if hardware else "fp32"

@@ -11,14 +11,16 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from doctune.errors import DoctuneError
 from doctune.models import Loaded, load_model
 from doctune.prompts import check_tokenizer
-from doctune.training.checkpoints import last_checkpoint
+from doctune.training.checkpoints import has_ended, last_checkpoint
 from doctune.training.checks import check_length
 from doctune.training.data import EncodedPairs
 from doctune.training.methods import add_adapter
 from doctune.training.params import TrainParams
-from doctune.training.precision import use_bf16
+from doctune.training.precision import number_format
+from doctune.training.processes import check_processes, first_alone
 
 LOG_STEPS = 10
 
@@ -37,14 +39,17 @@ def fine_tune(
     work: Path,
     callbacks: list[Any],
 ) -> Trained:
-    """Train on rows with `en` and `zh`, keep the weights of the lowest validation loss."""
+    """Train on rows with `en` and `zh`, keep the weights of the best evaluation."""
+    from transformers import set_seed
+
     loaded = load_model(base)
+    set_seed(params.seed)  # an adapter begins with random weights
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     model = add_adapter(loaded.model, params.lora, loaded.seq2seq) if params.method == "lora" else loaded.model
     loaded = loaded._replace(model=model)
     check_length(model, params.max_length)
     data = [EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length) for rows in (train, valid)]
-    return run_training(loaded, data[0], data[1], params, work, callbacks)
+    return run_training(loaded, data[0], data[1], params, work, callbacks, valid_rows=valid)
 
 
 def run_training(
@@ -55,21 +60,34 @@ def run_training(
     work: Path,
     callbacks: list[Any],
     optimizer: Any = None,
+    valid_rows: list[dict[str, Any]] | None = None,
 ) -> Trained:
-    """Train `loaded` on encoded examples, resuming from the newest whole checkpoint in `work`."""
+    """Train `loaded` on encoded examples, resuming from the newest whole checkpoint in `work`.
+
+    `valid_rows` are the texts of `valid`, for `choose_by: chrf`.
+    """
     import torch
     import transformers
-    from transformers import TrainerState, TrainingArguments
+    from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
     from transformers.trainer_callback import PrinterCallback
 
+    from doctune.training.compiling import check_compiler, compile_body
+    from doctune.training.custom_loss import load_loss
+    from doctune.training.quality import Quality
     from doctune.training.trainer import TranslationTrainer
     from doctune.training.watching import Clock, LastPoint, PlainLines
 
+    check_processes(params.processes)
+    precision = number_format(params)
+    custom_loss = load_loss(params.loss) if params.loss else None
+    by_chrf = params.choose_by == "chrf"
+    quality = Quality(loaded, valid_rows or [], params.seed) if by_chrf else None
+    if params.compile:
+        check_compiler("cuda" if torch.cuda.is_available() else "cpu")
     transformers.set_seed(params.seed)
     # It warns of tied and constant weights, which checkpoints leave out on purpose, whenever the best one is loaded.
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     torch.set_flush_denormal(True)  # tiny weights would slow a CPU down without changing a result
-    bf16 = use_bf16(params)
     decay = {"num_decay_steps": max(1, params.max_steps // 3)} if params.schedule == "warmup_stable_decay" else {}
     interactive = sys.stderr.isatty()
     arguments = TrainingArguments(
@@ -85,16 +103,18 @@ def run_training(
         gradient_accumulation_steps=params.gradient_accumulation,
         adam_beta2=0.98,
         optim="adamw_torch_fused",
-        bf16=bf16,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
-        eval_steps=params.eval_steps,
+        eval_steps=params.eval_steps or 1,
         save_strategy="steps",
-        save_steps=params.eval_steps,
+        save_steps=params.eval_steps or 1,
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
+        metric_for_best_model="eval_chrf" if by_chrf else "eval_loss",
+        greater_is_better=by_chrf,
+        restore_callback_states_from_checkpoint=True,  # how long patience has lasted
         logging_steps=LOG_STEPS,
         logging_first_step=True,
         report_to="none",
@@ -105,7 +125,9 @@ def run_training(
         dataloader_pin_memory=False,
         prediction_loss_only=True,
         label_names=["labels"],
+        ddp_find_unused_parameters=False,
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs take several processes
     trainer = TranslationTrainer(
         model=loaded.model,
         args=arguments,
@@ -113,19 +135,35 @@ def run_training(
         eval_dataset=valid,
         processing_class=loaded.tokenizer,
         batch_tokens=params.batch_tokens,
-        callbacks=[LastPoint(), Clock(), *([] if interactive else [PlainLines()]), *callbacks],
+        custom_loss=custom_loss,
+        quality=quality,
+        callbacks=[
+            LastPoint(),
+            Clock(),
+            *([EarlyStoppingCallback(params.patience)] if params.patience else []),
+            *([] if interactive or arguments.process_index else [PlainLines()]),
+            *callbacks,
+        ],
         optimizers=(optimizer, None),
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = last_checkpoint(work)
+    if not params.eval_steps:
+        arguments.eval_steps = arguments.save_steps = trainer.updates_per_epoch()
+    checkpoint = first_alone(lambda: last_checkpoint(work))
     state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json") if checkpoint else None
-    if state and state.global_step >= state.max_steps > 0:  # the Trainer would take one step too many
+    if state and has_ended(state):  # the Trainer would take one step too many
         trainer.state = state
         trainer._load_best_model()
     else:
+        if params.compile:
+            compile_body(loaded.model)
         trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
-    evaluations = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    evaluations = {int(entry["step"]): entry for entry in history if "eval_loss" in entry}
+    if not (best := evaluations.get(trainer.state.best_global_step or -1)):
+        raise DoctuneError(
+            f"the validation loss was never a number, lastly {evaluations[max(evaluations)]['eval_loss']}; set train.learning_rate lower"
+        )
     return Trained(
         loaded,
         history,
@@ -137,8 +175,11 @@ def run_training(
             "target_tokens_per_epoch": train.target_tokens(),
             "parameters": sum(p.numel() for p in loaded.model.parameters()),
             "trainable_parameters": sum(p.numel() for p in loaded.model.parameters() if p.requires_grad),
-            "precision": "bf16" if bf16 else "fp32",
-            "valid_loss": round(min(evaluations), 5),
-            "last_valid_loss": round(evaluations[-1], 5),
+            "precision": precision,
+            "stopped_early": trainer.state.global_step < trainer.state.max_steps,
+            "best_step": trainer.state.best_global_step,
+            "valid_loss": round(best["eval_loss"], 5),
+            "last_valid_loss": round(evaluations[max(evaluations)]["eval_loss"], 5),
+            **({"valid_chrf": round(best["eval_chrf"], 2)} if by_chrf else {}),
         },
     )

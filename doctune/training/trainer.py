@@ -5,17 +5,23 @@ label positions only (a vocabulary is most of a small model's work), and the val
 without label smoothing, so that it compares between batch sizes.
 """
 
+import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from doctune.prompts import IGNORED
+from doctune.training.compiling import body, eager
 from doctune.training.data import BucketSampler, EncodedPairs, collate, cost
 from doctune.training.embeddings import lighten
-from doctune.training.loss import answer_loss, plain
+from doctune.training.loss import answer_logits, answer_loss, plain
+from doctune.training.processes import Share, as_forward
+from doctune.training.quality import Quality
 
 
 class TranslationTrainer(Trainer):
@@ -26,20 +32,37 @@ class TranslationTrainer(Trainer):
     train_dataset: Any
     eval_dataset: Any
 
-    def __init__(self, *args: Any, batch_tokens: int, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        batch_tokens: int,
+        custom_loss: Callable[[Any, Any], Any] | None = None,
+        quality: Quality | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
-        self.batch_tokens = batch_tokens
+        self.batch_tokens, self.custom_loss, self.quality = batch_tokens, custom_loss, quality
+        self.model_accepts_loss_kwargs = (
+            True  # compute_loss divides by the answer tokens of an update, whatever the model
+        )
         self.tokens_seen = 0
         if self.args.use_cpu:  # where memory traffic is what training waits for
-            lighten(plain(self.model), torch.bfloat16 if self.args.bf16 else None)
-            if (
-                self.model.config.is_encoder_decoder
-            ):  # texts are short: two products take half of flash attention's time
-                plain(self.model).set_attn_implementation("eager")
+            self._lighten()
         self._clock = (time.perf_counter(), 0)
 
+    def _lighten(self) -> None:
+        model = plain(self.model)
+        if body(model)._compiled_call_impl is None:  # a compiler sees to it itself
+            lighten(model, torch.bfloat16 if self.args.bf16 else None)
+        if model.config.is_encoder_decoder:  # texts are short: plain products take half of flash attention's time
+            model.set_attn_implementation("eager")
+
     def get_train_dataloader(self) -> DataLoader[Any]:
-        return self.accelerator.prepare(self._loader(self.train_dataset, shuffle=True))
+        loader = self._loader(self.train_dataset, shuffle=True)  # this process's own already
+        return prepare_data_loader(loader, self.args.device, num_processes=1, process_index=0, put_on_device=True)
+
+    def updates_per_epoch(self) -> int:
+        return -(-len(self.get_train_dataloader()) // self.args.gradient_accumulation_steps)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         return self._loader(eval_dataset or self.eval_dataset, shuffle=False)
@@ -47,41 +70,84 @@ class TranslationTrainer(Trainer):
     def _loader(self, dataset: EncodedPairs, shuffle: bool) -> DataLoader[Any]:
         seq2seq = bool(self.model.config.is_encoder_decoder)
         costs = [cost(example, seq2seq) for example in dataset.examples]
-        sampler = BucketSampler(costs, self.batch_tokens, self.args.seed, shuffle)
+        sampler: Any = BucketSampler(costs, self.batch_tokens, self.args.seed, shuffle)
+        rank, processes = self.args.process_index, self.args.world_size
+        if shuffle:
+            sampler = Share(sampler, processes * self.args.gradient_accumulation_steps, rank, processes)
+        else:
+            sampler = list(sampler)[rank::processes]
         pad_id = self.processing_class.pad_token_id
         return DataLoader(dataset, batch_sampler=sampler, collate_fn=lambda rows: collate(rows, pad_id))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        """Mean over the answer tokens of an update: a batch counts by its tokens, whichever process has it."""
+        tokens = int((inputs["labels"] != IGNORED).sum())
         if model.training:
-            self.tokens_seen += int((inputs["labels"] != IGNORED).sum())
-        loss = answer_loss(model, inputs, self.args.label_smoothing_factor if model.training else 0.0)
+            self.tokens_seen += tokens
+        if self.custom_loss:
+            logits, targets = as_forward(model, answer_logits, inputs)
+            loss = self.custom_loss(logits.float(), targets) * tokens
+        else:
+            smoothing = self.args.label_smoothing_factor if model.training else 0.0
+            loss = as_forward(model, answer_loss, inputs, smoothing, False)
+        if num_items_in_batch is None:
+            loss = loss / max(tokens, 1)
+        else:  # gradients are averaged between processes, hence their number
+            loss = loss * self.args.world_size / num_items_in_batch
         return (loss, ()) if return_outputs else loss
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
+        """The run's number format. accelerate's own lies around the model's forward pass, which `answer_logits` goes around."""
+        dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.args.device.type, dtype=dtype, cache_enabled=cache_enabled)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Mean negative log-likelihood a token (nats) over the validation rows."""
+        """Mean negative log-likelihood a token (nats) over the validation rows, and chrF of a sample where it is asked for."""
         was_training = self.model.training
         self.model.eval()
-        total, tokens = 0.0, 0
-        with torch.no_grad():
-            for batch in self.get_eval_dataloader(eval_dataset):
-                batch = self._prepare_inputs(batch)
-                with self.compute_loss_context_manager():
-                    total += answer_loss(self.model, batch, mean=False).item()
-                tokens += int((batch["labels"] != IGNORED).sum())
+        with torch.no_grad(), eager(self.model):
+            metrics = {f"{metric_key_prefix}_loss": self._valid_loss(eval_dataset)}
+            if self.quality:
+                metrics[f"{metric_key_prefix}_chrf"] = self._valid_chrf(self.quality)
         self.model.train(was_training)
-        metrics = {f"{metric_key_prefix}_loss": total / max(tokens, 1)}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._clock = (time.perf_counter(), self.tokens_seen)  # evaluation is not training time
         return metrics
 
+    def _valid_loss(self, dataset: Any) -> float:
+        total, tokens = 0.0, 0.0
+        for batch in self.get_eval_dataloader(dataset):
+            batch = self._prepare_inputs(batch)
+            with self.compute_loss_context_manager():
+                total += answer_loss(self.model, batch, mean=False).item()
+            tokens += int((batch["labels"] != IGNORED).sum())
+        total, tokens = self._summed([total, tokens])
+        return total / max(tokens, 1.0)
+
+    def _valid_chrf(self, quality: Quality) -> float:
+        with self.compute_loss_context_manager():
+            counts = quality.counts(self.args.process_index, self.args.world_size)
+        return quality.score(self._summed(counts.tolist()))
+
+    def _summed(self, values: list[float]) -> list[float]:
+        """The sum of each value over all processes."""
+        if self.args.world_size == 1:
+            return values
+        everyone = torch.tensor(values, dtype=torch.float64, device=self.args.device)
+        summed: list[float] = self.accelerator.reduce(everyone, "sum").tolist()
+        return summed
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
             (then, seen), now = self._clock, time.perf_counter()
-            logs["tokens_per_second"] = round((self.tokens_seen - seen) / max(now - then, 1e-9), 1)
+            seen_by_all = (self.tokens_seen - seen) * self.args.world_size  # about: each has its own batches
+            logs["tokens_per_second"] = round(seen_by_all / max(now - then, 1e-9), 1)
             self._clock = (now, self.tokens_seen)
         super().log(logs, *args, **kwargs)

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from doctune.files import whole_file
 
-CURVES = ("step", "epoch", "loss", "eval_loss", "learning_rate", "tokens_per_second", "seconds")
+CURVES = ("step", "epoch", "loss", "eval_loss", "eval_chrf", "learning_rate", "tokens_per_second", "seconds")
 
 
 class PlainLines(TrainerCallback):
@@ -35,6 +35,8 @@ class PlainLines(TrainerCallback):
             ]
         if "eval_loss" in logs:
             parts.append(f"validation loss {logs['eval_loss']:.4f}")
+        if "eval_chrf" in logs:
+            parts.append(f"chrF {logs['eval_chrf']:.1f}")
         done = state.global_step - self.first_step
         if done:
             left = (time.monotonic() - self.started) / done * (state.max_steps - state.global_step)

@@ -1,0 +1,1 @@
+"""Losses of your own: see README.md."""
