@@ -128,6 +128,8 @@ def run_training(
         ddp_find_unused_parameters=False,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs take several processes
+    if params.compile:
+        compile_body(loaded.model)
     trainer = TranslationTrainer(
         model=loaded.model,
         args=arguments,
@@ -155,8 +157,6 @@ def run_training(
         trainer.state = state
         trainer._load_best_model()
     else:
-        if params.compile:
-            compile_body(loaded.model)
         trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
     evaluations = {int(entry["step"]): entry for entry in history if "eval_loss" in entry}

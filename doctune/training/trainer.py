@@ -92,10 +92,8 @@ class TranslationTrainer(Trainer):
         else:
             smoothing = self.args.label_smoothing_factor if model.training else 0.0
             loss = as_forward(model, answer_loss, inputs, smoothing, False)
-        if num_items_in_batch is None:
-            loss = loss / max(tokens, 1)
-        else:  # gradients are averaged between processes, hence their number
-            loss = loss * self.args.world_size / num_items_in_batch
+        # Gradients are averaged between processes, hence their number.
+        loss = loss / (max(tokens, 1) if num_items_in_batch is None else num_items_in_batch / self.args.world_size)
         return (loss, ()) if return_outputs else loss
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
