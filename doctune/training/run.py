@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from doctune.models import Loaded, load_model
+from doctune.models import Loaded
 from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import last_checkpoint
 from doctune.training.checks import check_length
 from doctune.training.data import EncodedPairs
-from doctune.training.methods import add_adapter
+from doctune.training.methods import count_parameters, open_for_training
 from doctune.training.params import TrainParams
 from doctune.training.precision import use_bf16
 
@@ -38,11 +38,9 @@ def fine_tune(
     callbacks: list[Any],
 ) -> Trained:
     """Train on rows with `en` and `zh`, keep the weights of the lowest validation loss."""
-    loaded = load_model(base)
+    loaded = open_for_training(base, params)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
-    model = add_adapter(loaded.model, params.lora, loaded.seq2seq) if params.method == "lora" else loaded.model
-    loaded = loaded._replace(model=model)
-    check_length(model, params.max_length)
+    check_length(loaded.model, params.max_length)
     data = [EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length) for rows in (train, valid)]
     return run_training(loaded, data[0], data[1], params, work, callbacks)
 
@@ -83,6 +81,8 @@ def run_training(
         weight_decay=params.weight_decay,
         label_smoothing_factor=params.label_smoothing,
         gradient_accumulation_steps=params.gradient_accumulation,
+        gradient_checkpointing=params.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         adam_beta2=0.98,
         optim="adamw_torch_fused",
         bf16=bf16,
@@ -125,6 +125,7 @@ def run_training(
     else:
         trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
+    parameters, trainable = count_parameters(loaded.model)
     evaluations = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     return Trained(
         loaded,
@@ -135,8 +136,8 @@ def run_training(
             "valid_rows": len(valid),
             "truncated_rows": train.truncated + valid.truncated,
             "target_tokens_per_epoch": train.target_tokens(),
-            "parameters": sum(p.numel() for p in loaded.model.parameters()),
-            "trainable_parameters": sum(p.numel() for p in loaded.model.parameters() if p.requires_grad),
+            "parameters": parameters,
+            "trainable_parameters": trainable,
             "precision": "bf16" if bf16 else "fp32",
             "valid_loss": round(min(evaluations), 5),
             "last_valid_loss": round(evaluations[-1], 5),
