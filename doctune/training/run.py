@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from doctune.models import Loaded
 from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import last_checkpoint
-from doctune.training.checks import check_length
+from doctune.training.checks import check_answers, check_plan, check_template
 from doctune.training.data import EncodedPairs
 from doctune.training.methods import count_parameters, open_for_training
 from doctune.training.params import TrainParams
@@ -38,10 +38,12 @@ def fine_tune(
     callbacks: list[Any],
 ) -> Trained:
     """Train on rows with `en` and `zh`, keep the weights of the lowest validation loss."""
+    check_plan(base, params)
     loaded = open_for_training(base, params)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
-    check_length(loaded.model, params.max_length)
+    check_template(loaded.tokenizer, loaded.recipe, params.max_length)
     data = [EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length) for rows in (train, valid)]
+    check_answers(data[0].examples, params.max_length)
     return run_training(loaded, data[0], data[1], params, work, callbacks)
 
 
