@@ -1,7 +1,10 @@
 """Model folders: opening what a stage wrote, and writing one.
 
 models/base/    config.json, *.safetensors, tokenizer files, doctune.json        (doctune.bases)
-models/tuned/   the same, or a PEFT adapter (adapter_config.json) on models/base
+models/tuned/   the same, or a PEFT adapter (adapter_config.json) on models/base (doctune.pinning)
+
+A base is kept in full precision whatever it was trained in: an adapter trained on 4-bit weights (QLoRA) is put on, and merged
+into, the weights that were never rounded. What is judged, merged, exported and shipped is that one model.
 """
 
 import logging
@@ -9,8 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from doctune.errors import DoctuneError
-from doctune.files import whole_dir
+from doctune.files import read_json, whole_dir, write_json
+from doctune.pinning import check_pin, write_pin
 from doctune.prompts import Recipe, read_recipe, write_recipe
+
+ADAPTER_CONFIG = "adapter_config.json"
 
 
 class Loaded(NamedTuple):
@@ -23,27 +29,33 @@ class Loaded(NamedTuple):
         return bool(self.model.config.is_encoder_decoder)
 
 
-def load_model(folder: Path, base: Path | None = None, remote_code: bool = False) -> Loaded:
-    """Open a model folder in float32: a whole model, or an adapter put on `base`."""
+def load_model(folder: Path, base: Path | None = None, remote_code: bool = False, nf4: bool = False) -> Loaded:
+    """Open a model folder in float32: a whole model, or an adapter put on `base`.
+
+    `nf4` holds the matrices inside the layers in 4 bits (QLoRA): to train an adapter on, not to save or merge.
+    """
     # It advises an optional package for 4-bit kernels each time it is imported (which PEFT and the Trainer do).
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
-    adapter = (folder / "adapter_config.json").is_file()
+    adapter = is_adapter(folder)
     if adapter and base is None:
         raise DoctuneError(f"{folder} holds an adapter; give its base model's folder too (--base)")
     whole = base if adapter and base is not None else folder
-    if not (whole / "config.json").is_file():
-        raise DoctuneError(
-            f"{whole} is not a model folder: it has no config.json; run the stage that writes it, or point to another folder"
-        )
+    _check_config(whole)
+    if adapter:
+        check_pin(folder, whole)
     try:
         config = AutoConfig.from_pretrained(whole, trust_remote_code=remote_code, local_files_only=True)
-        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = kind.from_pretrained(
-            whole, dtype=torch.float32, use_safetensors=True, trust_remote_code=remote_code, local_files_only=True
+        model = _kind(config).from_pretrained(
+            whole,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=remote_code,
+            local_files_only=True,
+            **({"quantization_config": _nf4()} if nf4 else {}),
         )
         tokenizer = AutoTokenizer.from_pretrained(whole, trust_remote_code=remote_code, local_files_only=True)
         if adapter:
@@ -52,21 +64,95 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
             model = PeftModel.from_pretrained(model, str(folder))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DoctuneError(f"{whole} cannot be opened as a model: {' '.join(str(error).split())[:300]}") from error
+    if nf4:
+        _keep_layout(model)
     return Loaded(model, tokenizer, read_recipe(folder))
 
 
+def skeleton(folder: Path, remote_code: bool = False) -> Any:
+    """The model of a folder without its weights (on PyTorch's meta device): shapes and names at no cost in memory."""
+    import torch
+    from transformers import AutoConfig
+
+    _check_config(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=remote_code, local_files_only=True)
+        with torch.device("meta"):
+            return _kind(config).from_config(config, trust_remote_code=remote_code)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise DoctuneError(f"{folder} cannot be opened as a model: {' '.join(str(error).split())[:300]}") from error
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
 def merged(loaded: Loaded) -> Loaded:
-    """The same model with its adapter's weights added into the base's; a whole model comes back as it is."""
-    return (
-        loaded._replace(model=loaded.model.merge_and_unload()) if hasattr(loaded.model, "merge_and_unload") else loaded
-    )
+    """The same model with its adapter's weights worked into the base's; a whole model comes back as it is."""
+    if not hasattr(loaded.model, "merge_and_unload"):
+        return loaded
+    if getattr(loaded.model.get_base_model(), "is_loaded_in_4bit", False):
+        raise DoctuneError(
+            "an adapter is merged into full precision, but this base is held in 4 bits; save it and open it on its base"
+        )
+    return loaded._replace(model=loaded.model.merge_and_unload())
 
 
 def save_model(loaded: Loaded, out: Path) -> None:
-    """Write model (or adapter), tokenizer and recipe as one whole folder."""
+    """Write model (or adapter, with the hash of its base), tokenizer and recipe as one whole folder."""
     with whole_dir(out) as tmp:
         loaded.model.save_pretrained(tmp, safe_serialization=True)
         loaded.tokenizer.save_pretrained(tmp)
         write_recipe(tmp, loaded.recipe)
         for card in tmp.glob("README.md"):  # PEFT's template card, full of placeholders
             card.unlink()
+        if is_adapter(tmp):
+            _sort_lists(tmp / ADAPTER_CONFIG)
+            write_pin(tmp, Path(loaded.model.get_base_model().name_or_path))
+
+
+def _check_config(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise DoctuneError(
+            f"{folder} is not a model folder: it has no config.json; run the stage that writes it, or point to another folder"
+        )
+
+
+def _kind(config: Any) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
+def _nf4() -> Any:
+    """QLoRA's format (Dettmers et al. 2023): 4-bit NormalFloat, scales quantised too, products in bfloat16."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["lm_head"],  # and embeddings, which are no linear layers: often one tied matrix
+    )
+
+
+def _keep_layout(model: Any) -> None:
+    """Keep bitsandbytes from turning weights round for faster answers on processors with AVX-512 BF16.
+
+    It does so at the first evaluation and not back again for training, and that layout has no gradients: from then on only
+    adapters above the last such layer would learn, without a word.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _sort_lists(path: Path) -> None:
+    """PEFT writes sets in whatever order they have; the same adapter is to have the same bytes."""
+    write_json(path, {k: sorted(value) if _is_names(value) else value for k, value in read_json(path).items()})
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -32,7 +32,7 @@ from doctune.pretraining import (
     save_base,
     train_tokenizer,
 )
-from doctune.training.params import LoraParams, TrainParams
+from doctune.training.params import Ia3Params, LoraParams, TrainParams
 from flows.server import connect
 
 SHAPE = BaseShape(
@@ -46,11 +46,13 @@ def settings(steps: int, learning_rate: float) -> TrainParams:
     return TrainParams(
         method="full",
         lora=LoraParams(r=1, alpha=1, dropout=0.0, targets=["q_proj"]),
+        ia3=Ia3Params(targets=["k_proj"], feedforward=[]),
         learning_rate=learning_rate,
         epochs=1,
         max_steps=steps,
         batch_tokens=4096,
         gradient_accumulation=1,
+        gradient_checkpointing=False,
         warmup_ratio=0.02,
         schedule="warmup_stable_decay",
         weight_decay=0.01,

@@ -172,9 +172,7 @@ def test_merged_adapter_equals_the_adapter(build: Any, tmp_path: Path) -> None:
 
     base = build(tmp_path / "base")
     loaded = load_model(base)
-    model = add_adapter(
-        loaded.model, LoraParams(r=4, alpha=8, dropout=0.0, targets=["q_proj", "v_proj"]), loaded.seq2seq
-    )
+    model = add_adapter(loaded.model, LoraParams(r=4, alpha=8, dropout=0.0, targets=["q_proj", "v_proj"]))
     torch.manual_seed(3)
     for name, weight in model.named_parameters():
         if "lora_B" in name:  # zero at birth: an adapter that does nothing

@@ -1,8 +1,83 @@
-"""What cannot work is refused before the first step."""
+"""What cannot work is refused before the first step: what was wanted, what was got, what to do.
 
+check_plan(base, params)             # from names and shapes alone, before a weight of the base is read
+check_template(loaded.tokenizer, loaded.recipe, 256)
+check_answers(data, 256)
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from doctune.errors import DoctuneError
+from doctune.models import skeleton
+from doctune.prompts import IGNORED, Example, Recipe, prompt_ids
+from doctune.training.memory import Need, available_memory, estimate, measure
+from doctune.training.methods import adapter_of, with_method
+from doctune.training.params import Ia3Params, TrainParams
+from doctune.training.precision import number_format
+
+CLEARLY = 1.25  # an estimate is taken at its word from here on: it is right within a fifth (doctune.training.memory)
+
+
+def check_plan(base: Path, params: TrainParams) -> None:
+    """Refuse a method that does not fit the base and a run that does not fit in memory; says what the run will take."""
+    model = skeleton(base)
+    check_length(model, params.max_length)
+    check_method(model, params)
+    need = estimate(measure(with_method(model, params), params), params, number_format(params) == "bf16")
+    available = available_memory()
+    check_memory(need, available)
+    print(f"memory: {need.text} of {available / 1e9:.1f} GB available", flush=True)
+
+
+def check_method(model: Any, params: TrainParams) -> None:
+    """The base takes the method, and what the adapter's knobs name is there and can carry it."""
+    quantised = getattr(model.config, "quantization_config", None)
+    if quantised is not None:
+        raise DoctuneError(
+            f"train.method {params.method} wants a base of float weights, got one quantised with {_quantiser(quantised)}; use the base that it was made from"
+        )
+    if params.method == "qlora":
+        _check_bitsandbytes()
+    adapter = adapter_of(params)
+    if adapter is not None:
+        knob = "train.ia3.targets" if isinstance(adapter, Ia3Params) else "train.lora.targets"
+        check_targets(model, adapter.targets, knob, embeddings=not isinstance(adapter, Ia3Params))
+
+
+def check_targets(model: Any, targets: Sequence[str], knob: str, embeddings: bool) -> None:
+    """Each target names linear layers (or `embeddings`) of the model, none of whose weights serve another layer too."""
+    import torch
+
+    kinds = (torch.nn.Linear, torch.nn.Embedding) if embeddings else (torch.nn.Linear,)
+    shared = _shared_weights(model)
+    able = {
+        name: module
+        for name, module in model.named_modules()
+        if type(module) in kinds and id(module.weight) not in shared
+    }
+    has = ", ".join(sorted({name.rpartition(".")[2] for name in able}))
+    for target in targets:
+        found = {n: m for n, m in model.named_modules() if n == target or n.endswith(f".{target}")}
+        if not found:
+            raise DoctuneError(f"{knob}: {target} match no module of this base; give some of {has}")
+        for name, module in found.items():
+            if id(getattr(module, "weight", None)) in shared:
+                raise DoctuneError(
+                    f"{knob}: {name} has its weights in common with {shared[id(module.weight)]}, so an adapter on one cannot be merged; give some of {has}"
+                )
+            if name not in able:
+                raise DoctuneError(
+                    f"{knob}: wanted linear layers, got {name}, a {type(module).__name__}; give some of {has}"
+                )
+
+
+def check_memory(need: Need, available: int) -> None:
+    if need.total > CLEARLY * available:
+        raise DoctuneError(
+            f"training wants {need.text}, but {available / 1e9:.1f} GB are available; lower train.batch_tokens or train.max_length, set train.gradient_checkpointing: true, or use train.method qlora or a smaller base"
+        )
 
 
 def check_length(model: Any, length: int) -> None:
@@ -11,3 +86,48 @@ def check_length(model: Any, length: int) -> None:
         raise DoctuneError(
             f"train.max_length is {length}, but the base has {positions} positions; set it to {positions} or less"
         )
+
+
+def check_template(tokenizer: Any, recipe: Recipe, length: int) -> None:
+    """A causal model's row begins with its template: that must leave room for a text and its answer."""
+    if recipe.template == "plain":
+        return
+    taken = len(prompt_ids(tokenizer, recipe, ""))
+    if taken + 2 > length:
+        raise DoctuneError(
+            f"train.max_length is {length}, but the template {recipe.template} alone takes {taken} tokens; set it to {taken + 2} or more, and by as much more as texts and answers take"
+        )
+
+
+def check_answers(examples: Sequence[Example], length: int) -> None:
+    """Something is left to learn from: of a row cut within its prompt no token of the answer is."""
+    if not examples:
+        raise DoctuneError("training wants one row or more, got none; see what the split left out")
+    if not any(label != IGNORED for example in examples for label in example.labels):
+        raise DoctuneError(
+            f"none of the {len(examples)} training rows has a token of its answer within train.max_length {length}; set it higher"
+        )
+
+
+def _shared_weights(model: Any) -> dict[int, str]:
+    """Ids of matrices that serve as embedding and as output layer both, with a name of theirs."""
+    output = model.get_output_embeddings()
+    tied = getattr(output, "weight", None)
+    if tied is None:
+        return {}
+    users = [n for n, m in model.named_modules(remove_duplicate=False) if getattr(m, "weight", None) is tied]
+    return {id(tied): " and ".join(users)} if len(users) > 1 else {}
+
+
+def _check_bitsandbytes() -> None:
+    try:
+        import bitsandbytes  # noqa: F401  # asked only whether it is there
+    except (ImportError, OSError) as error:
+        raise DoctuneError(
+            f"train.method qlora wants bitsandbytes, which cannot be imported here ({' '.join(str(error).split())[:120]}); install it (it is made for Linux), or use lora"
+        ) from None
+
+
+def _quantiser(config: Any) -> str:
+    method = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
+    return str(getattr(method, "value", method))

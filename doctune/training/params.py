@@ -1,8 +1,8 @@
 """The `train` section of params.yaml."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from doctune.section import Section
 
@@ -18,18 +18,39 @@ class LoraParams(Section):
     targets: list[str] = Field(min_length=1)
 
 
+class Ia3Params(Section):
+    """Learned scales (IA3, Liu et al. 2022, arXiv:2205.05638) on what the modules of `targets` give out, or, for those that
+    `feedforward` names too, on what they take in."""
+
+    targets: list[str] = Field(min_length=1)
+    feedforward: list[str]
+
+    @model_validator(mode="after")
+    def _feedforward_is_targeted(self) -> Self:
+        if missing := [name for name in self.feedforward if name not in self.targets]:
+            raise ValueError(f"feedforward: wanted names that targets has too, got {', '.join(missing)}")
+        return self
+
+
 class TrainParams(Section):
-    """Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch. Every `eval_steps` updates (0:
+    """Which weights learn: `full` all of them; `lora` low-rank adapters; `dora` the same with each matrix split into magnitude
+    and direction (Liu et al. 2024, arXiv:2402.09353); `qlora` LoRA on a base held in 4 bits (NF4 with double quantisation,
+    bfloat16 compute; Dettmers et al. 2023, arXiv:2305.14314); `ia3` learned scales. `gradient_checkpointing` computes a layer's
+    inner values a second time instead of keeping them.
+
+    Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch. Every `eval_steps` updates (0:
     once an epoch) the validation loss is measured and a checkpoint written; the best one, by `choose_by`, is kept. After
     `patience` (0: never) evaluations without a better one training stops. `processes` share the batches of an update."""
 
-    method: Literal["full", "lora"]
+    method: Literal["full", "lora", "dora", "qlora", "ia3"]
     lora: LoraParams
+    ia3: Ia3Params
     learning_rate: float = Field(gt=0, le=1)
     epochs: float = Field(gt=0)
     max_steps: int = Field(ge=-1)
     batch_tokens: int = Field(ge=64)
     gradient_accumulation: int = Field(ge=1)
+    gradient_checkpointing: bool
     warmup_ratio: float = Field(ge=0, lt=1)
     schedule: Literal["linear", "cosine", "warmup_stable_decay"]
     weight_decay: float = Field(ge=0)

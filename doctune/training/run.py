@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from doctune.errors import DoctuneError
-from doctune.models import Loaded, load_model
+from doctune.models import Loaded
 from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import has_ended, last_checkpoint
-from doctune.training.checks import check_length
+from doctune.training.checks import check_answers, check_plan, check_template
 from doctune.training.data import EncodedPairs
-from doctune.training.methods import add_adapter
+from doctune.training.methods import count_parameters, open_for_training
 from doctune.training.params import TrainParams
 from doctune.training.precision import number_format
 from doctune.training.processes import check_processes, first_alone
@@ -40,15 +40,12 @@ def fine_tune(
     callbacks: list[Any],
 ) -> Trained:
     """Train on rows with `en` and `zh`, keep the weights of the best evaluation."""
-    from transformers import set_seed
-
-    loaded = load_model(base)
-    set_seed(params.seed)  # an adapter begins with random weights
+    check_plan(base, params)
+    loaded = open_for_training(base, params)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
-    model = add_adapter(loaded.model, params.lora, loaded.seq2seq) if params.method == "lora" else loaded.model
-    loaded = loaded._replace(model=model)
-    check_length(model, params.max_length)
+    check_template(loaded.tokenizer, loaded.recipe, params.max_length)
     data = [EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length) for rows in (train, valid)]
+    check_answers(data[0].examples, params.max_length)
     return run_training(loaded, data[0], data[1], params, work, callbacks, valid_rows=valid)
 
 
@@ -101,6 +98,8 @@ def run_training(
         weight_decay=params.weight_decay,
         label_smoothing_factor=params.label_smoothing,
         gradient_accumulation_steps=params.gradient_accumulation,
+        gradient_checkpointing=params.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         adam_beta2=0.98,
         optim="adamw_torch_fused",
         bf16=precision == "bf16",
@@ -159,6 +158,7 @@ def run_training(
     else:
         trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
+    parameters, trainable = count_parameters(loaded.model)
     evaluations = {int(entry["step"]): entry for entry in history if "eval_loss" in entry}
     if not (best := evaluations.get(trainer.state.best_global_step or -1)):
         raise DoctuneError(
@@ -173,8 +173,8 @@ def run_training(
             "valid_rows": len(valid),
             "truncated_rows": train.truncated + valid.truncated,
             "target_tokens_per_epoch": train.target_tokens(),
-            "parameters": sum(p.numel() for p in loaded.model.parameters()),
-            "trainable_parameters": sum(p.numel() for p in loaded.model.parameters() if p.requires_grad),
+            "parameters": parameters,
+            "trainable_parameters": trainable,
             "precision": precision,
             "stopped_early": trainer.state.global_step < trainer.state.max_steps,
             "best_step": trainer.state.best_global_step,

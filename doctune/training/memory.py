@@ -1,0 +1,154 @@
+"""How much memory a run will take, told from the base's shape before a weight of it is read.
+
+    shape = measure(with_method(skeleton(base), params), params)
+    need = estimate(shape, params, bf16=True)
+    need.total                     # bytes: weights, gradients, optimizer, activations and logits
+
+With P weights, T of them learning and Q held in 4 bits, t padded tokens in the largest batch and V pieces in the vocabulary:
+
+    weights      4 (P - Q) + 0.516 Q       float32; NF4 with scales quantised too (Dettmers et al. 2023); 2 more in bfloat16
+                                           for each weight of a linear layer, whose copy autocast keeps for the backward pass
+    gradients    4 T
+    optimizer    8 T                       AdamW's two averages
+    activations  t (A a + B b)             numbers a token that layers keep for the backward pass: A those of the base's linear
+                                           layers, in and out, B those of the adapters' own; a and b bytes each
+    logits       t/2 V l                   an answer is about half of the tokens; l bytes a logit
+
+Of an encoder-decoder's tokens half pass through each side, so A and B are halved. With gradient checkpointing only the input of
+each layer is kept, and all of the widest one.
+"""
+
+from typing import Any, NamedTuple
+
+from doctune.machine import free_memory
+from doctune.training.methods import count_parameters
+from doctune.training.params import TrainParams
+
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a scale of 8 bits to 64 weights, one of 32 bits to 256 scales
+
+
+FP32 = (4.0, 4.0, 10.0)
+BF16 = (4.0, 4.0, 10.0)
+BF16_COPY = 2
+
+
+class Values(NamedTuple):
+    """Numbers a token in and out of linear layers: those of the base, and those of adapters beside them."""
+
+    inner: int
+    beside: int
+
+
+class Shape(NamedTuple):
+    """A base with its adapters, in numbers of weights and of values a token."""
+
+    weights: int
+    trainable: int
+    linear: int  # weights of linear layers, the output layer among them
+    quantised: int
+    values: Values  # of all layers, the output layer left out
+    layers: int
+    width: int
+    widest: Values  # of the layer with most
+    vocabulary: int
+    sides: int  # 2: an encoder and a decoder
+
+
+class Need(NamedTuple):
+    """Bytes, by what they are for."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+    @property
+    def text(self) -> str:
+        parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in self._asdict().items())
+        return f"about {self.total / 1e9:.1f} GB ({parts})"
+
+
+def measure(model: Any, params: TrainParams) -> Shape:
+    """The shape of a model with its method's adapters; a skeleton will do."""
+    import torch
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    output = set(base.get_output_embeddings().modules())
+    linear = [(name, m) for name, m in base.named_modules() if isinstance(m, torch.nn.Linear)]
+    inside = [m for name, m in linear if m not in output and not _of_adapter(name)]
+    layers = _layers(base)
+    parameters, trainable = count_parameters(model)
+    return Shape(
+        weights=parameters,
+        trainable=trainable,
+        linear=sum(m.weight.numel() for _, m in linear),
+        quantised=sum(m.weight.numel() for m in inside) if params.method == "qlora" else 0,
+        values=_values(base, output),
+        layers=len(layers),
+        width=base.config.hidden_size,
+        widest=max((_values(layer, output) for layer in layers), default=Values(0, 0)),
+        vocabulary=base.config.vocab_size,
+        sides=2 if base.config.is_encoder_decoder else 1,
+    )
+
+
+def estimate(shape: Shape, params: TrainParams, bf16: bool) -> Need:
+    """The bytes that training will take at its peak, beside what the process has before."""
+    tokens = max(params.batch_tokens, params.max_length * shape.sides)  # a longer example is a batch by itself
+    a, b, logit = BF16 if bf16 else FP32
+    casts = BF16_COPY * (shape.linear - shape.quantised) if bf16 else 0
+    kept, widest = shape.values, shape.widest
+    if params.gradient_checkpointing:
+        through = 4 * shape.layers * shape.width / shape.sides + a * widest.inner + b * widest.beside
+    else:
+        through = (a * kept.inner + b * kept.beside) / shape.sides
+    return Need(
+        weights=round(4 * (shape.weights - shape.quantised) + NF4_BYTES * shape.quantised + casts),
+        gradients=4 * shape.trainable,
+        optimizer=8 * shape.trainable,
+        activations=round(tokens * through),
+        logits=round(tokens / 2 * shape.vocabulary * logit),
+    )
+
+
+def available_memory() -> int:
+    """Bytes left where training takes place: on the GPU, if there is one."""
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else free_memory()
+
+
+def _values(module: Any, output: set[Any]) -> Values:
+    """Numbers that go into and come out of linear layers a token, and those of adapters."""
+    import torch
+
+    inner = beside = 0
+    for name, part in module.named_modules():
+        if hasattr(part, "ia3_l"):
+            beside += sum(scale.numel() for scale in part.ia3_l.parameters())
+        if isinstance(part, torch.nn.Linear) and part not in output:
+            size = part.in_features + part.out_features
+            inner, beside = (inner, beside + size) if _of_adapter(name) else (inner + size, beside)
+    return Values(inner, beside)
+
+
+def _of_adapter(name: str) -> bool:
+    return "lora_" in name
+
+
+def _layers(module: Any) -> list[Any]:
+    """The repeated blocks of a model: what its outermost lists of modules with linear layers hold."""
+    import torch
+
+    found: list[Any] = []
+    for child in module.children():
+        if isinstance(child, torch.nn.ModuleList):
+            found += [block for block in child if any(isinstance(m, torch.nn.Linear) for m in block.modules())]
+        else:
+            found += _layers(child)
+    return found
