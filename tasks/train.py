@@ -7,6 +7,7 @@ Checkpoints lie outside the stage's outputs (DVC deletes those before a stage ru
 params, data, base and code:
 
     .doctune/checkpoints/3f2a.../checkpoint-200/
+    .doctune/tokens/77b0....arrow               # the rows as tokens, for every run on the same rows
 """
 
 from pathlib import Path
@@ -22,6 +23,7 @@ from doctune.training.params import TrainParams
 from tasks.stage import stage
 
 CHECKPOINTS = Path(".doctune/checkpoints")
+TOKENS = Path(".doctune/tokens")
 CODE = Path(__file__).parents[1] / "doctune"
 
 
@@ -46,7 +48,7 @@ def main(
     work = CHECKPOINTS / key[:16]
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
         rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
-        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)])
+        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)], TOKENS)
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
         write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})

@@ -17,7 +17,8 @@ class LoraParams(Section):
 
 
 class TrainParams(Section):
-    """Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch. Every `eval_steps` updates the
+    """Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch, `batch_rows` its examples
+    (0: any number), and `packing` lays several of a causal model in one row of at most `max_length`. Every `eval_steps` updates the
     validation loss is measured and a checkpoint written; the best one is kept."""
 
     method: Literal["full", "lora"]
@@ -26,7 +27,9 @@ class TrainParams(Section):
     epochs: float = Field(gt=0)
     max_steps: int = Field(ge=-1)
     batch_tokens: int = Field(ge=64)
+    batch_rows: int = Field(ge=0)
     gradient_accumulation: int = Field(ge=1)
+    packing: bool
     warmup_ratio: float = Field(ge=0, lt=1)
     schedule: Literal["linear", "cosine", "warmup_stable_decay"]
     weight_decay: float = Field(ge=0)

@@ -15,12 +15,14 @@ from doctune.models import Loaded, load_model
 from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import last_checkpoint
 from doctune.training.checks import check_length
-from doctune.training.data import EncodedPairs
+from doctune.training.data import Batching, EncodedPairs
 from doctune.training.methods import add_adapter
+from doctune.training.packing import check_packing
 from doctune.training.params import TrainParams
 from doctune.training.precision import use_bf16
 
 LOG_STEPS = 10
+MUCH_CUT = 0.01  # share of rows cut at max_length from which on a run says so
 
 
 class Trained(NamedTuple):
@@ -36,15 +38,33 @@ def fine_tune(
     params: TrainParams,
     work: Path,
     callbacks: list[Any],
+    tokens: Path | None = None,
 ) -> Trained:
-    """Train on rows with `en` and `zh`, keep the weights of the lowest validation loss."""
+    """Train on rows with `en` and `zh`, keep the weights of the lowest validation loss.
+
+    Tokens are kept in the folder `tokens`, which runs share, or else in `work`.
+    """
     loaded = load_model(base)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     model = add_adapter(loaded.model, params.lora, loaded.seq2seq) if params.method == "lora" else loaded.model
     loaded = loaded._replace(model=model)
     check_length(model, params.max_length)
-    data = [EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length) for rows in (train, valid)]
+    if params.packing:
+        check_packing(loaded)
+    folder = tokens or work / "tokens"
+    data = [EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length, folder) for rows in (train, valid)]
+    _tell_cut(data[0], params.max_length)
     return run_training(loaded, data[0], data[1], params, work, callbacks)
+
+
+def _tell_cut(data: EncodedPairs, length: int) -> None:
+    if data.cut.share > MUCH_CUT:
+        print(
+            f"{data.cut.share:.1%} of the training rows are longer than train.max_length ({length} tokens): "
+            f"{data.cut.sources:,} sources and {data.cut.answers:,} answers are cut there, "
+            f"{data.cut.answerless:,} rows have no room for an answer and are left out",
+            flush=True,
+        )
 
 
 def run_training(
@@ -112,7 +132,7 @@ def run_training(
         train_dataset=train,
         eval_dataset=valid,
         processing_class=loaded.tokenizer,
-        batch_tokens=params.batch_tokens,
+        batching=Batching.of(params),
         callbacks=[LastPoint(), Clock(), *([] if interactive else [PlainLines()]), *callbacks],
         optimizers=(optimizer, None),
     )
@@ -133,7 +153,11 @@ def run_training(
             "steps": trainer.state.global_step,
             "train_rows": len(train),
             "valid_rows": len(valid),
-            "truncated_rows": train.truncated + valid.truncated,
+            "truncated_rows": train.cut.either + valid.cut.either,
+            "truncated_sources": train.cut.sources + valid.cut.sources,
+            "truncated_answers": train.cut.answers + valid.cut.answers,
+            "truncated_share": round(train.cut.share, 5),
+            "answerless_rows": train.cut.answerless + valid.cut.answerless,
             "target_tokens_per_epoch": train.target_tokens(),
             "parameters": sum(p.numel() for p in loaded.model.parameters()),
             "trainable_parameters": sum(p.numel() for p in loaded.model.parameters() if p.requires_grad),

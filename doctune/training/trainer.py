@@ -13,36 +13,38 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from doctune.training.data import BucketSampler, EncodedPairs, collate, cost
+from doctune.training.data import Batching, Collator, make_loader
 from doctune.training.loss import answer_logits
 
 
 class TranslationTrainer(Trainer):
-    """`batch_tokens` padded tokens a batch; everything else is the Trainer's own."""
+    """Batches as `batching` says; everything else is the Trainer's own."""
 
     model: Any  # transformers declares unions of all that a Trainer may be given
     processing_class: Any
     train_dataset: Any
     eval_dataset: Any
 
-    def __init__(self, *args: Any, batch_tokens: int, **kwargs: Any):
+    def __init__(self, *args: Any, batching: Batching, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.batch_tokens = batch_tokens
+        self.batching = batching
+        self.collator = self._collator()  # of the training batches: counts their padding
         self.tokens_seen = 0
         self._clock = (time.perf_counter(), 0)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        return self.accelerator.prepare(self._loader(self.train_dataset, shuffle=True))
+        args = self.args
+        share = {"processes": args.world_size, "accumulation": args.gradient_accumulation_steps}
+        return self.accelerator.prepare(
+            make_loader(self.train_dataset, self.batching, self.collator, args.seed, shuffle=True, **share)
+        )
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        return self._loader(eval_dataset or self.eval_dataset, shuffle=False)
+        dataset = eval_dataset or self.eval_dataset
+        return make_loader(dataset, self.batching, self._collator(), self.args.seed, shuffle=False)
 
-    def _loader(self, dataset: EncodedPairs, shuffle: bool) -> DataLoader[Any]:
-        seq2seq = bool(self.model.config.is_encoder_decoder)
-        costs = [cost(example, seq2seq) for example in dataset.examples]
-        sampler = BucketSampler(costs, self.batch_tokens, self.args.seed, shuffle)
-        pad_id = self.processing_class.pad_token_id
-        return DataLoader(dataset, batch_sampler=sampler, collate_fn=lambda rows: collate(rows, pad_id))
+    def _collator(self) -> Collator:
+        return Collator(self.processing_class.pad_token_id, bool(self.model.config.is_encoder_decoder))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
