@@ -122,7 +122,9 @@ def test_without_shuffling_the_order_is_by_length():
 
 
 def test_too_few_rows_to_deal_out_stay_as_they_are():
-    assert len(BucketSampler([Cost(8, 8)] * 5, 64, 1, seed=1, processes=2)) == 5, "accelerate deals one of them out twice"
+    assert len(BucketSampler([Cost(8, 8)] * 5, 64, 1, seed=1, processes=2)) == 5, (
+        "accelerate deals one of them out twice"
+    )
     assert len(BucketSampler([Cost(8, 8)] * 5, 640, 0, seed=1, processes=2, accumulation=4)) == 2
 
 
