@@ -48,7 +48,7 @@ def main(
     work = CHECKPOINTS / key[:16]
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
         rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
-        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)], TOKENS)
+        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)], tokens=TOKENS)
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
         write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})

@@ -22,12 +22,12 @@ from doctune.errors import DoctuneError
 from doctune.models import Loaded, load_model
 from doctune.prompts import IGNORED, Example, Recipe, encode_pair
 from doctune.training import tokens
-from doctune.training.data import Batching, Collator, EncodedPairs, collate, collate_packs, costs, make_loader
+from doctune.training.data import Batching, EncodedPairs, Examples, collate, costs, make_sampler
 from doctune.training.loss import answer_logits
 from doctune.training.packing import check_packing, fill
 from doctune.training.run import fine_tune
 from doctune.training.sampling import BucketSampler, Cost, PackedSampler
-from doctune.training.tokens import CODE, PairEncoder, tokenised
+from doctune.training.tokens import CODE, PairEncoder, in_memory, tokenised
 from tests.test_house import closure
 from tests.test_training import Killed, params
 from tests.tiny import ROWS, tiny_marian, tiny_qwen
@@ -60,33 +60,31 @@ def plain(example: Example) -> Example:
 
 # Batches
 
-LENGTHS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=4, max_size=60)
+LENGTHS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=1, max_size=60)
 
 
-@given(LENGTHS, st.integers(64, 600), st.integers(0, 5), st.integers(0, 3), st.integers(1, 4), st.integers(1, 3))
-def test_every_epoch_visits_each_example_once_within_the_budget(lengths, budget, rows, epoch, processes, accumulation):
+@given(LENGTHS, st.integers(64, 600), st.integers(0, 5), st.integers(0, 3))
+def test_every_epoch_visits_each_example_once_within_the_budget(lengths, budget, rows, epoch):
     made = [Cost(8 * target, 8 * source) for target, source in lengths]
-    sampler = BucketSampler(made, budget, rows, seed=1, processes=processes, accumulation=accumulation)
+    sampler = BucketSampler(made, budget, rows, seed=1)
+    sizes = sorted(map(len, sampler))
     sampler.set_epoch(epoch)
     batches = list(sampler)
     assert sorted(i for batch in batches for i in batch) == list(range(len(made)))
-    assert len(batches) == len(sampler)
-    for multiple in (processes, processes * accumulation):
-        assert len(batches) % multiple == 0 or len(batches) + multiple > len(made)
+    assert len(batches) == len(sampler) and sorted(map(len, batches)) == sizes
     for batch in batches:
         padded = len(batch) * (max(made[i].source for i in batch) + max(made[i].target for i in batch))
         assert padded <= budget or len(batch) == 1
         assert batch and len(batch) <= (rows or len(made))
 
 
-@given(st.lists(st.integers(1, 70), min_size=4, max_size=80), st.integers(0, 4), st.integers(0, 3), st.integers(1, 4))
-def test_packs_visit_each_example_once_within_both_budgets(lengths, rows, epoch, processes):
-    sampler = PackedSampler(lengths, 64, 200, rows, seed=1, processes=processes)
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=80), st.integers(0, 4), st.integers(0, 3))
+def test_packs_visit_each_example_once_within_both_budgets(lengths, rows, epoch):
+    sampler = PackedSampler(lengths, 64, 200, rows, seed=1)
     sampler.set_epoch(epoch)
     batches = list(sampler)
     assert sorted(i for batch in batches for pack in batch for i in pack) == list(range(len(lengths)))
     assert len(batches) == len(sampler)
-    assert len(batches) % processes == 0 or len(batches) + processes > len(sampler.packs)
     for batch in batches:
         sums = [sum(lengths[i] for i in pack) for pack in batch]
         assert all(total <= 64 or len(pack) == 1 for total, pack in zip(sums, batch, strict=True))
@@ -121,21 +119,10 @@ def test_without_shuffling_the_order_is_by_length():
     assert list(BucketSampler(made, 16, 0, seed=1, shuffle=False)) == [[1, 3], [2], [0]]
 
 
-def test_too_few_rows_to_deal_out_stay_as_they_are():
-    assert len(BucketSampler([Cost(8, 8)] * 5, 64, 1, seed=1, processes=2)) == 5, (
-        "accelerate deals one of them out twice"
-    )
-    assert len(BucketSampler([Cost(8, 8)] * 5, 640, 0, seed=1, processes=2, accumulation=4)) == 2
-
-
-def loader(packed: bool, processes: int) -> DataLoader:
+def loader(packed: bool) -> DataLoader:
     lengths = [8 * (1 + n % 5) for n in range(57)]
     made = [Cost(8, length) for length in lengths]
-    sampler = (
-        PackedSampler(lengths, 64, 128, 0, seed=5, processes=processes)
-        if packed
-        else BucketSampler(made, 128, 0, seed=5, processes=processes)
-    )
+    sampler = PackedSampler(lengths, 64, 128, 0, seed=5) if packed else BucketSampler(made, 128, 0, seed=5)
 
     class Numbers(torch.utils.data.Dataset):
         def __len__(self):
@@ -148,33 +135,17 @@ def loader(packed: bool, processes: int) -> DataLoader:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("processes", [2, 3])
-def test_processes_get_other_batches_of_the_same_epoch(packed, processes):
-    """As accelerate deals them out; an epoch set on its loaders reaches the sampler inside."""
-    whole = loader(packed, processes)
-    whole.batch_sampler.set_epoch(2)
-    wanted = [batch["items"] for batch in whole]
-    dealt = []
-    for process in range(processes):
-        mine = prepare_data_loader(
-            loader(packed, processes), num_processes=processes, process_index=process, put_on_device=False
-        )
-        mine.set_epoch(2)
-        dealt.append([batch["items"] for batch in mine])
-        assert len(mine) == len(dealt[-1]) == len(wanted) // processes
-    assert [batch for step in zip(*dealt, strict=True) for batch in step] == wanted
+def test_a_run_that_goes_on_skips_what_it_had(packed):
+    """As the Trainer does it, through accelerate's loaders."""
 
-
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_run_that_goes_on_skips_what_it_had(packed, processes):
-    def prepared():
-        made = prepare_data_loader(loader(packed, processes), num_processes=processes, put_on_device=False)
-        made.set_epoch(1)
+    def prepared(epoch):
+        made = prepare_data_loader(loader(packed), num_processes=1, put_on_device=False)
+        made.set_epoch(epoch)
         return made
 
-    wanted = [batch["items"] for batch in prepared()]
-    assert [batch["items"] for batch in skip_first_batches(prepared(), 3)] == wanted[3:]
+    wanted = [batch["items"] for batch in prepared(1)]
+    assert [batch["items"] for batch in skip_first_batches(prepared(1), 3)] == wanted[3:]
+    assert [batch["items"] for batch in prepared(2)] != wanted
 
 
 # What a batch is
@@ -193,26 +164,11 @@ def test_packs_begin_their_positions_anew():
     packs = [
         [Example([5, 6, 7], [5, 6, 7], False, False), Example(np.array([8, 9]), np.array([IGNORED, 9]), False, False)]
     ]
-    batch = collate_packs(packs, pad_id=99)
+    batch = collate(packs, pad_id=99)
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8, 9, 99, 99, 99]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
     assert batch["labels"].tolist() == [[IGNORED, 6, 7, IGNORED, 9, IGNORED, IGNORED, IGNORED]]
     assert "attention_mask" not in batch, "with one, transformers does not look for packs"
-
-
-@pytest.mark.parametrize(
-    ("seq2seq", "packed", "share"),
-    [(True, False, 1 - (3 + 9 + 1 + 2) / (32 + 16)), (False, False, 1 - 12 / 32), (False, True, 1 - 12 / 16)],
-)
-def test_padding_is_counted_since_it_was_last_asked(seq2seq, packed, share):
-    collator = Collator(pad_id=0, seq2seq=seq2seq)
-    assert collator.padding_share() == 0.0
-    examples = [Example([5] * 3, [1], False, False), Example([5] * 9, [2, 3], False, False)]
-    if not seq2seq:
-        examples = [Example(e.input_ids, e.input_ids, False, False) for e in examples]
-    for _ in range(2):
-        collator([examples] if packed else examples)
-    assert collator.padding_share() == pytest.approx(share) and collator.padding_share() == 0.0
 
 
 # Tokens on disk
@@ -475,7 +431,7 @@ def test_packed_examples_have_the_logits_the_loss_and_the_gradient_of_single_one
         loss.backward()
         return torch.cat(logits), torch.cat(targets), loss, [p.grad.clone() for p in model.parameters()]
 
-    packed = run([collate_packs([EXAMPLES[:4], EXAMPLES[4:]], 0)])
+    packed = run([collate([EXAMPLES[:4], EXAMPLES[4:]], 0)])
     single = run([collate([example], 0) for example in EXAMPLES])
     for got, wanted in zip(packed, single, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
@@ -493,11 +449,27 @@ def test_packing_is_checked_on_the_base(loaded):
 def test_packs_waste_little(loaded, tmp_path):
     qwen = loaded["qwen"]
     data = EncodedPairs(qwen.tokenizer, qwen.recipe, ROWS * 4, 512, tmp_path)
-    collator = Collator(qwen.tokenizer.pad_token_id, seq2seq=False)
-    batches = list(make_loader(data, Batching(2048, 0, 512), collator, seed=3, shuffle=True))
+    sampler = make_sampler(data, Batching(2048, 0, 512), seq2seq=False, seed=3, shuffle=True)
+    loader = DataLoader(data, batch_sampler=sampler, collate_fn=lambda items: collate(items, 0))
+    batches = list(loader)
     assert sum((batch["labels"] != IGNORED).sum().item() for batch in batches) == data.target_tokens()
     assert all(batch["input_ids"].shape[1] <= 512 and batch["input_ids"].numel() <= 2048 for batch in batches)
-    assert collator.padding_share() < 0.1
+    assert sum(data.lengths()) > 0.9 * sum(batch["input_ids"].numel() for batch in batches)
+
+
+def test_a_packed_row_fits_into_a_batch():
+    assert Batching.of(params(packing=True, max_length=256, batch_tokens=128, batch_rows=3)) == (128, 3, 128)
+    assert Batching.of(params(packing=True, max_length=96, batch_tokens=128)) == (128, 0, 96)
+    assert Batching.of(params()) == (256, 0, 0)
+
+
+def test_examples_need_no_file():
+    made = Examples(in_memory([*EXAMPLES, Example([1, 2], [IGNORED, IGNORED], True, True)]))
+    assert [plain(made[i]) for i in range(len(made))] == EXAMPLES and made.cut == (7, 1, 1, 1, 1)
+    assert [[plain(e) for e in pack] for pack in made.__getitems__([(2, 0), (1,)])] == [
+        [EXAMPLES[2], EXAMPLES[0]],
+        [EXAMPLES[1]],
+    ]
 
 
 def test_costs_are_padded_lengths(loaded, tmp_path):

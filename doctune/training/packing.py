@@ -44,7 +44,7 @@ def check_packing(loaded: Loaded) -> None:
     import torch
 
     from doctune.prompts import Example
-    from doctune.training.data import collate, collate_packs
+    from doctune.training.data import collate
     from doctune.training.loss import answer_logits
 
     model = loaded.model
@@ -55,7 +55,7 @@ def check_packing(loaded: Loaded) -> None:
     ids = [number % len(loaded.tokenizer) for number in range(5, 5 + 7 * 24, 7)]
     example, neighbours = Example(ids[:12], ids[:12], False, False), (ids[12:], ids[:11:-1])
     pad_id = loaded.tokenizer.pad_token_id
-    packs = [collate_packs([[Example(other, other, False, False), example]], pad_id) for other in neighbours]
+    packs = [collate([[Example(other, other, False, False), example]], pad_id) for other in neighbours]
     training = model.training
     model.eval()
     try:

@@ -15,7 +15,7 @@ from doctune.models import Loaded, load_model
 from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import last_checkpoint
 from doctune.training.checks import check_length
-from doctune.training.data import Batching, EncodedPairs
+from doctune.training.data import Batching, EncodedPairs, Examples
 from doctune.training.methods import add_adapter
 from doctune.training.packing import check_packing
 from doctune.training.params import TrainParams
@@ -57,7 +57,7 @@ def fine_tune(
     return run_training(loaded, data[0], data[1], params, work, callbacks)
 
 
-def _tell_cut(data: EncodedPairs, length: int) -> None:
+def _tell_cut(data: Examples, length: int) -> None:
     if data.cut.share > MUCH_CUT:
         print(
             f"{data.cut.share:.1%} of the training rows are longer than train.max_length ({length} tokens): "
@@ -69,8 +69,8 @@ def _tell_cut(data: EncodedPairs, length: int) -> None:
 
 def run_training(
     loaded: Loaded,
-    train: EncodedPairs,
-    valid: EncodedPairs,
+    train: Examples,
+    valid: Examples,
     params: TrainParams,
     work: Path,
     callbacks: list[Any],

@@ -26,51 +26,16 @@ class Cost(NamedTuple):
     source: int
 
 
-class Order(Sampler[int]):
-    """A random order of `size` things, deterministic for (seed, epoch); their own one without `shuffle`."""
-
-    def __init__(self, size: int, seed: int, shuffle: bool):
-        self.size, self.seed, self.shuffle, self.epoch = size, seed, shuffle, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def draw(self, *sizes: int) -> list[list[int]]:
-        """Independent orders of several numbers of things."""
-        if not self.shuffle:
-            return [list(range(size)) for size in sizes]
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        return [torch.randperm(size, generator=generator).tolist() for size in sizes]
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.draw(self.size)[0])
-
-
 class BucketSampler(Sampler[list[Any]]):
     """Batches of example indices: like lengths together, at most `batch_tokens` padded tokens and `batch_rows` examples
     (0: any number), in random order.
 
-    Deterministic for (seed, epoch). `__len__` is the same in every epoch and, where there are rows enough, a multiple of an
-    update's batches (`accumulation` in each of `processes`), so that all are alike and none is dealt out twice. `sampler`
-    is where accelerate looks for `set_epoch` when it deals batches out to processes.
+    Deterministic for (seed, epoch); `__len__` is the same in every epoch, and so is the number of examples in each batch.
     """
 
-    def __init__(
-        self,
-        costs: Sequence[Cost],
-        batch_tokens: int,
-        batch_rows: int,
-        seed: int,
-        shuffle: bool = True,
-        processes: int = 1,
-        accumulation: int = 1,
-    ):
-        self.costs = costs
-        self.sampler = Order(len(costs), seed, shuffle)
-        self.bounds = _dealt(_bounds(self._ranked(), batch_tokens, batch_rows), processes, accumulation)
+    def __init__(self, costs: Sequence[Cost], batch_tokens: int, batch_rows: int, seed: int, shuffle: bool = True):
+        self.costs, self.seed, self.shuffle, self.epoch = costs, seed, shuffle, 0
+        self.bounds = _bounds(self._ranked(), batch_tokens, batch_rows)
 
     def _ranked(self) -> list[Cost]:
         """What a batch is made of, in order of length."""
@@ -80,10 +45,15 @@ class BucketSampler(Sampler[list[Any]]):
         return len(self.bounds)
 
     def set_epoch(self, epoch: int) -> None:
-        self.sampler.set_epoch(epoch)
+        self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[Any]]:
-        order, batches = self.sampler.draw(len(self.costs), len(self.bounds))
+        if not self.shuffle:
+            order, batches = list(range(len(self.costs))), list(range(len(self.bounds)))
+        else:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(len(self.costs), generator=generator).tolist()
+            batches = torch.randperm(len(self.bounds), generator=generator).tolist()
         by_length = sorted(order, key=self.costs.__getitem__)
         for batch in batches:
             yield self._batch(by_length, *self.bounds[batch])
@@ -95,15 +65,16 @@ class BucketSampler(Sampler[list[Any]]):
 class PackedSampler(BucketSampler):
     """Batches of packs: an item is the indices of the examples that lie in one row, at most `packed` tokens long.
 
-    `limits` are BucketSampler's. Which lengths share a row is settled once; which examples of these lengths, and the order
-    of batches, each epoch anew.
+    Which lengths share a row is settled once; which examples of these lengths, and the order of batches, each epoch anew.
     """
 
-    def __init__(self, lengths: Sequence[int], packed: int, *limits: Any, **others: Any):
+    def __init__(
+        self, lengths: Sequence[int], packed: int, batch_tokens: int, batch_rows: int, seed: int, shuffle: bool = True
+    ):
         ranked = sorted(lengths)
         self.packs = sorted(fill(ranked, packed), key=lambda pack: sum(ranked[rank] for rank in pack))
         self._lengths = [sum(ranked[rank] for rank in pack) for pack in self.packs]
-        super().__init__([Cost(0, length) for length in lengths], *limits, **others)
+        super().__init__([Cost(0, length) for length in lengths], batch_tokens, batch_rows, seed, shuffle)
 
     def _ranked(self) -> list[Cost]:
         return [Cost(0, round_up(length)) for length in self._lengths]
@@ -124,17 +95,6 @@ def _bounds(costs: Sequence[Cost], batch_tokens: int, batch_rows: int) -> list[t
             first, source, target = index, item.source, item.target
     if costs:
         bounds.append((first, len(costs)))
-    return bounds
-
-
-def _dealt(bounds: list[tuple[int, int]], processes: int, accumulation: int) -> list[tuple[int, int]]:
-    """The same runs, the longest cut in two until their number suits all; as they are where there are too few rows."""
-    rows = sum(last - first for first, last in bounds)
-    wanted = [-(-len(bounds) // each) * each for each in (processes * accumulation, processes)]
-    while len(bounds) < next((number for number in wanted if number <= rows), 0):
-        longest = max(range(len(bounds)), key=lambda number: bounds[number][1] - bounds[number][0])
-        first, last = bounds[longest]
-        bounds[longest : longest + 1] = [(first, (first + last) // 2), ((first + last) // 2, last)]
     return bounds
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from doctune.training.data import Batching, Collator, make_loader
+from doctune.training.data import Batching, Examples, collate, make_sampler
 from doctune.training.loss import answer_logits
 
 
@@ -28,23 +28,20 @@ class TranslationTrainer(Trainer):
     def __init__(self, *args: Any, batching: Batching, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.batching = batching
-        self.collator = self._collator()  # of the training batches: counts their padding
         self.tokens_seen = 0
         self._clock = (time.perf_counter(), 0)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        args = self.args
-        share = {"processes": args.world_size, "accumulation": args.gradient_accumulation_steps}
-        return self.accelerator.prepare(
-            make_loader(self.train_dataset, self.batching, self.collator, args.seed, shuffle=True, **share)
-        )
+        return self.accelerator.prepare(self._loader(self.train_dataset, shuffle=True))
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        dataset = eval_dataset or self.eval_dataset
-        return make_loader(dataset, self.batching, self._collator(), self.args.seed, shuffle=False)
+        return self._loader(eval_dataset or self.eval_dataset, shuffle=False)
 
-    def _collator(self) -> Collator:
-        return Collator(self.processing_class.pad_token_id, bool(self.model.config.is_encoder_decoder))
+    def _loader(self, dataset: Examples, shuffle: bool) -> DataLoader[Any]:
+        seq2seq = bool(self.model.config.is_encoder_decoder)
+        sampler = make_sampler(dataset, self.batching, seq2seq, self.args.seed, shuffle)
+        pad_id = self.processing_class.pad_token_id
+        return DataLoader(dataset, batch_sampler=sampler, collate_fn=lambda items: collate(items, pad_id))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
