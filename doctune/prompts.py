@@ -8,6 +8,7 @@ A model folder says how it wants to be spoken to in its `doctune.json` (a `Recip
 the assistant's answer only.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -46,9 +47,10 @@ class Source(NamedTuple):
 class Example(NamedTuple):
     """Token ids of one training example; `labels` has IGNORED where the loss must not look (causal: the prompt)."""
 
-    input_ids: list[int]
-    labels: list[int]
-    truncated: bool
+    input_ids: Sequence[int]
+    labels: Sequence[int]
+    source_cut: bool
+    answer_cut: bool
 
 
 def read_recipe(model: Path) -> Recipe:
@@ -119,12 +121,12 @@ def encode_pair(tokenizer: Any, recipe: Recipe, en: str, zh: str, max_length: in
     prompt = prompt_ids(tokenizer, recipe, source.text)
     if recipe.template == "plain":
         labels = list(tokenizer(text_target=answer)["input_ids"])
-        truncated = len(prompt) > max_length or len(labels) > max_length
-        return Example(_cut(prompt, max_length), _cut(labels, max_length), truncated)
+        cut = len(prompt) > max_length, len(labels) > max_length
+        return Example(_cut(prompt, max_length), _cut(labels, max_length), *cut)
     ids = [*tokenizer(answer, add_special_tokens=False)["input_ids"], end_id(tokenizer, recipe)]
-    truncated = len(prompt) + len(ids) > max_length
+    cut = len(prompt) > max_length, len(prompt) + len(ids) > max_length
     labels = [IGNORED] * len(prompt) + ids
-    return Example((prompt + ids)[:max_length], labels[:max_length], truncated)
+    return Example((prompt + ids)[:max_length], labels[:max_length], *cut)
 
 
 def _cut(ids: list[int], length: int) -> list[int]:

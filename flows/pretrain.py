@@ -51,8 +51,10 @@ def settings(steps: int, learning_rate: float) -> TrainParams:
         epochs=1,
         max_steps=steps,
         batch_tokens=4096,
+        batch_rows=0,
         gradient_accumulation=1,
         gradient_checkpointing=False,
+        packing=False,
         warmup_ratio=0.02,
         schedule="warmup_stable_decay",
         weight_decay=0.01,
@@ -93,8 +95,8 @@ def train(parts: Parts, work: Path, params: TrainParams) -> Any:
     starts = random_starts(parts.train, SEED)
     return run_training(
         Loaded(model, tokenizer, RECIPE),
-        EncodedPairs(tokenizer, RECIPE, parts.train, params.max_length, starts),
-        EncodedPairs(tokenizer, RECIPE, parts.valid, params.max_length),
+        EncodedPairs(tokenizer, RECIPE, parts.train, params.max_length, work / "tokens", starts),
+        EncodedPairs(tokenizer, RECIPE, parts.valid, params.max_length, work / "tokens"),
         params,
         work / "checkpoints",
         [],

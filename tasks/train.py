@@ -7,6 +7,7 @@ Checkpoints lie outside the stage's outputs (DVC deletes those before a stage ru
 params, data, base and code:
 
     .doctune/checkpoints/3f2a.../checkpoint-200/
+    .doctune/tokens/77b0....arrow               # the rows as tokens, for every run on the same rows
 
 With `train.processes` above 1 it starts itself that many times; the first of them alone holds the lock and writes.
 """
@@ -25,6 +26,7 @@ from doctune.training.params import TrainParams
 from tasks.stage import stage
 
 CHECKPOINTS = Path(".doctune/checkpoints")
+TOKENS = Path(".doctune/tokens")
 CODE = Path(__file__).parents[1] / "doctune"
 LOSSES = Path("losses")
 
@@ -57,10 +59,10 @@ def main(
     work = CHECKPOINTS / key[:16]
     rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
     if rank():
-        fine_tune(base, rows[0], rows[1], params, work, [])
+        fine_tune(base, rows[0], rows[1], params, work, [], tokens=TOKENS)
         return leave()
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
-        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)])
+        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)], tokens=TOKENS)
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
         write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})

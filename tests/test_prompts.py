@@ -24,7 +24,8 @@ def test_a_plain_example_is_source_and_answer(marian):
     )
     assert marian.tokenizer.decode(example.input_ids, skip_special_tokens=True) == "Run ⟦1⟧ now."
     assert marian.tokenizer.decode(example.labels, skip_special_tokens=True) == "现在运行 ⟦1⟧。"
-    assert example.labels[-1] == marian.tokenizer.eos_token_id and not example.truncated
+    assert example.labels[-1] == marian.tokenizer.eos_token_id
+    assert not example.source_cut and not example.answer_cut
 
 
 def test_an_answer_is_learnt_in_the_one_way_to_write_it(marian):
@@ -45,8 +46,18 @@ def test_a_chat_example_has_loss_on_the_answer_only(qwen):
 
 def test_a_long_example_is_cut_and_says_so(marian):
     example = encode_pair(marian.tokenizer, marian.recipe, "word " * 80, "词" * 80, 32)
-    assert example.truncated and len(example.input_ids) == len(example.labels) == 32
+    assert example.source_cut and example.answer_cut and len(example.input_ids) == len(example.labels) == 32
     assert example.labels[-1] == marian.tokenizer.eos_token_id, "a cut text still ends"
+    example = encode_pair(marian.tokenizer, marian.recipe, "word", "词" * 80, 32)
+    assert (example.source_cut, example.answer_cut) == (False, True)
+
+
+def test_a_chat_says_whether_the_prompt_fits(qwen):
+    whole = encode_pair(qwen.tokenizer, qwen.recipe, "A node runs many pods.", "一个节点运行多个 Pod。", 512)
+    prompt = sum(label == IGNORED for label in whole.labels)
+    for length, cut in ((len(whole.labels), (False, False)), (prompt + 1, (False, True)), (prompt - 1, (True, True))):
+        example = encode_pair(qwen.tokenizer, qwen.recipe, "A node runs many pods.", "一个节点运行多个 Pod。", length)
+        assert (example.source_cut, example.answer_cut) == cut and len(example.labels) == length
 
 
 def test_an_answer_becomes_text(marian):

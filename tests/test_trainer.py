@@ -13,12 +13,12 @@ from transformers import TrainerCallback, TrainingArguments
 
 from doctune.errors import DoctuneError
 from doctune.models import load_model
-from doctune.prompts import IGNORED
+from doctune.prompts import IGNORED, encode_pair
 from doctune.training import quality
 from doctune.training.checkpoints import last_checkpoint
 from doctune.training.compiling import check_compiler, compile_body, eager
 from doctune.training.custom_loss import load_loss
-from doctune.training.data import EncodedPairs, collate
+from doctune.training.data import Batching, EncodedPairs, collate
 from doctune.training.loss import answer_logits
 from doctune.training.precision import number_format
 from doctune.training.run import fine_tune
@@ -72,7 +72,7 @@ def test_precision_by_probe(monkeypatch, asked, gpu, gpu_bf16, cpu_bf16, wanted)
 
 def trainer(base: Path, work: Path, rows=ROWS, **more) -> TranslationTrainer:
     loaded = load_model(base)
-    data = EncodedPairs(loaded.tokenizer, loaded.recipe, rows, 128)
+    data = EncodedPairs(loaded.tokenizer, loaded.recipe, rows, 128, work / "tokens")
     settings = {"output_dir": str(work), "use_cpu": True, "report_to": "none", "weight_decay": 0.1, "seed": 3}
     custom = {k: more.pop(k) for k in ("custom_loss", "quality") if k in more}
     return TranslationTrainer(
@@ -85,7 +85,7 @@ def trainer(base: Path, work: Path, rows=ROWS, **more) -> TranslationTrainer:
         train_dataset=data,
         eval_dataset=data,
         processing_class=loaded.tokenizer,
-        batch_tokens=512,
+        batching=Batching(512, 0, 0),
         **custom,
     )
 
@@ -264,10 +264,10 @@ def test_the_best_by_chrf_is_kept(bases, tmp_path, monkeypatch):
 
 
 def loss_of(loaded, rows) -> float:
-    data = EncodedPairs(loaded.tokenizer, loaded.recipe, rows, 128)
+    examples = [encode_pair(loaded.tokenizer, loaded.recipe, row["en"], row["zh"], 128) for row in rows]
     loaded.model.eval()
     with torch.no_grad():
-        logits, targets = answer_logits(loaded.model, collate(list(data), loaded.tokenizer.pad_token_id))
+        logits, targets = answer_logits(loaded.model, collate(examples, loaded.tokenizer.pad_token_id))
         return F.cross_entropy(logits, targets).item()
 
 
@@ -301,7 +301,7 @@ def test_a_loss_that_is_no_number_is_told(bases, tmp_path):
             broken.model.get_input_embeddings().weight.fill_(float("nan"))
         from doctune.training.run import run_training
 
-        data = EncodedPairs(broken.tokenizer, broken.recipe, ROWS, 128)
+        data = EncodedPairs(broken.tokenizer, broken.recipe, ROWS, 128, tmp_path / "tokens")
         run_training(broken, data, data, params(max_steps=2), tmp_path, [])
 
 

@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 
 from doctune.files import hash_path
 from doctune.models import load_model
-from doctune.prompts import IGNORED, Example, encode_pair
+from doctune.prompts import IGNORED, encode_pair
 from doctune.section import validate
 from doctune.training.checkpoints import last_checkpoint, prune_runs
-from doctune.training.data import BucketSampler, Cost, collate, cost
+from doctune.training.data import collate
 from doctune.training.loss import answer_logits
 from doctune.training.params import TrainParams
 from doctune.training.run import fine_tune
@@ -31,8 +29,10 @@ SETTINGS = {
     "epochs": 1.0,
     "max_steps": 12,
     "batch_tokens": 256,
+    "batch_rows": 0,
     "gradient_accumulation": 1,
     "gradient_checkpointing": False,
+    "packing": False,
     "warmup_ratio": 0.1,
     "schedule": "cosine",
     "weight_decay": 0.0,
@@ -59,41 +59,6 @@ def bases(tmp_path_factory) -> dict[str, Path]:
     return {"marian": tiny_marian(folder / "marian"), "qwen": tiny_qwen(folder / "qwen")}
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=1, max_size=60),
-    st.integers(64, 600),
-    st.integers(0, 3),
-)
-def test_every_epoch_visits_each_example_once_within_the_budget(lengths, budget, epoch):
-    costs = [Cost(8 * target, 8 * source) for target, source in lengths]
-    sampler = BucketSampler(costs, budget, seed=1)
-    sampler.set_epoch(epoch)
-    batches = list(sampler)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(costs)))
-    assert len(batches) == len(sampler)
-    for batch in batches:
-        padded = len(batch) * (max(costs[i].source for i in batch) + max(costs[i].target for i in batch))
-        assert padded <= budget or len(batch) == 1
-
-
-def test_epochs_differ_and_repeat_under_their_seed():
-    costs = [Cost(8, 8)] * 40
-
-    def epoch(number, seed=1):
-        sampler = BucketSampler(costs, 64, seed)
-        sampler.set_epoch(number)
-        return list(sampler)
-
-    assert epoch(0) == epoch(0) and epoch(0) != epoch(1) and epoch(0) != epoch(0, seed=2)
-
-
-def test_collate_pads_to_eights_on_the_right():
-    batch = collate([Example([5, 6, 7], [1], False), Example([5] * 9, [2, 3], False)], pad_id=99)
-    assert batch["input_ids"].shape == (2, 16) and batch["labels"].shape == (2, 8)
-    assert batch["input_ids"][0, 3:].eq(99).all() and batch["attention_mask"].sum(1).tolist() == [3, 9]
-    assert batch["labels"][0].tolist() == [1] + [IGNORED] * 7
-
-
 @pytest.mark.parametrize("name", ["marian", "qwen"])
 def test_the_loss_is_the_model_s_own(bases, name):
     """Logits at answer positions only give the loss that transformers computes over all positions."""
@@ -106,7 +71,6 @@ def test_the_loss_is_the_model_s_own(bases, name):
         wanted = loaded.model(**batch).loss
     assert len(logits) == len(targets) == sum(label != IGNORED for e in examples for label in e.labels)
     torch.testing.assert_close(F.cross_entropy(logits, targets), wanted)
-    assert cost(examples[0], loaded.seq2seq).target == (0 if name == "qwen" else -(-len(examples[0].labels) // 8) * 8)
 
 
 class Killed(Exception):

@@ -2,7 +2,6 @@
 
 check_plan(base, params)             # from names and shapes alone, before a weight of the base is read
 check_template(loaded.tokenizer, loaded.recipe, 256)
-check_answers(data, 256)
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.models import skeleton
-from doctune.prompts import IGNORED, Example, Recipe, prompt_ids
+from doctune.prompts import Recipe, prompt_ids
 from doctune.training.memory import Need, available_memory, estimate, measure
 from doctune.training.methods import adapter_of, with_method
 from doctune.training.params import Ia3Params, TrainParams
@@ -96,16 +95,6 @@ def check_template(tokenizer: Any, recipe: Recipe, length: int) -> None:
     if taken + 2 > length:
         raise DoctuneError(
             f"train.max_length is {length}, but the template {recipe.template} alone takes {taken} tokens; set it to {taken + 2} or more, and by as much more as texts and answers take"
-        )
-
-
-def check_answers(examples: Sequence[Example], length: int) -> None:
-    """Something is left to learn from: of a row cut within its prompt no token of the answer is."""
-    if not examples:
-        raise DoctuneError("training wants one row or more, got none; see what the split left out")
-    if not any(label != IGNORED for example in examples for label in example.labels):
-        raise DoctuneError(
-            f"none of the {len(examples)} training rows has a token of its answer within train.max_length {length}; set it higher"
         )
 
 

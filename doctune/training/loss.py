@@ -64,9 +64,8 @@ def _answers(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Ten
             use_cache=False,
         ).last_hidden_state
     else:
-        hidden = model.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-        ).last_hidden_state
+        reading = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
+        hidden = model.model(**reading, use_cache=False).last_hidden_state
         hidden, labels = hidden[:, :-1], labels[:, 1:]
     kept = labels != IGNORED
     return hidden[kept], labels[kept]

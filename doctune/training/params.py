@@ -38,7 +38,8 @@ class TrainParams(Section):
     bfloat16 compute; Dettmers et al. 2023, arXiv:2305.14314); `ia3` learned scales. `gradient_checkpointing` computes a layer's
     inner values a second time instead of keeping them.
 
-    Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch. Every `eval_steps` updates (0:
+    Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch, `batch_rows` its examples (0: any
+    number), and `packing` lays several of a causal model in one row of at most `max_length`. Every `eval_steps` updates (0:
     once an epoch) the validation loss is measured and a checkpoint written; the best one, by `choose_by`, is kept. After
     `patience` (0: never) evaluations without a better one training stops. `processes` share the batches of an update."""
 
@@ -49,8 +50,10 @@ class TrainParams(Section):
     epochs: float = Field(gt=0)
     max_steps: int = Field(ge=-1)
     batch_tokens: int = Field(ge=64)
+    batch_rows: int = Field(ge=0)
     gradient_accumulation: int = Field(ge=1)
     gradient_checkpointing: bool
+    packing: bool
     warmup_ratio: float = Field(ge=0, lt=1)
     schedule: Literal["linear", "cosine", "warmup_stable_decay"]
     weight_decay: float = Field(ge=0)

@@ -149,6 +149,8 @@ def _even(batches: list[list[int]], multiple: int) -> list[list[int]]:
 
 def first_alone(do: Callable[[], Any]) -> Any:
     """The result of `do`, which the first process finishes before the others begin."""
+    if processes() == 1:
+        return do()
     from accelerate import PartialState
 
     with PartialState().main_process_first():

@@ -15,14 +15,16 @@ from doctune.errors import DoctuneError
 from doctune.models import Loaded
 from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import has_ended, last_checkpoint
-from doctune.training.checks import check_answers, check_plan, check_template
-from doctune.training.data import EncodedPairs
+from doctune.training.checks import check_plan, check_template
+from doctune.training.data import Batching, EncodedPairs, Examples
 from doctune.training.methods import count_parameters, open_for_training
+from doctune.training.packing import check_packing
 from doctune.training.params import TrainParams
 from doctune.training.precision import number_format
 from doctune.training.processes import check_processes, first_alone
 
 LOG_STEPS = 10
+MUCH_CUT = 0.01  # share of rows cut at max_length from which on a run says so
 
 
 class Trained(NamedTuple):
@@ -38,21 +40,42 @@ def fine_tune(
     params: TrainParams,
     work: Path,
     callbacks: list[Any],
+    tokens: Path | None = None,
 ) -> Trained:
-    """Train on rows with `en` and `zh`, keep the weights of the best evaluation."""
+    """Train on rows with `en` and `zh`, keep the weights of the best evaluation.
+
+    Tokens are kept in the folder `tokens`, which runs share, or else in `work`.
+    """
     check_plan(base, params)
     loaded = open_for_training(base, params)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     check_template(loaded.tokenizer, loaded.recipe, params.max_length)
-    data = [EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length) for rows in (train, valid)]
-    check_answers(data[0].examples, params.max_length)
+    if params.packing:
+        check_packing(loaded)
+    folder = tokens or work / "tokens"
+    data = first_alone(
+        lambda: [
+            EncodedPairs(loaded.tokenizer, loaded.recipe, rows, params.max_length, folder) for rows in (train, valid)
+        ]
+    )
+    _tell_cut(data[0], params.max_length)
     return run_training(loaded, data[0], data[1], params, work, callbacks, valid_rows=valid)
+
+
+def _tell_cut(data: Examples, length: int) -> None:
+    if data.cut.share > MUCH_CUT:
+        print(
+            f"{data.cut.share:.1%} of the training rows are longer than train.max_length ({length} tokens): "
+            f"{data.cut.sources:,} sources and {data.cut.answers:,} answers are cut there, "
+            f"{data.cut.answerless:,} rows have no room for an answer and are left out",
+            flush=True,
+        )
 
 
 def run_training(
     loaded: Loaded,
-    train: EncodedPairs,
-    valid: EncodedPairs,
+    train: Examples,
+    valid: Examples,
     params: TrainParams,
     work: Path,
     callbacks: list[Any],
@@ -135,7 +158,7 @@ def run_training(
         train_dataset=train,
         eval_dataset=valid,
         processing_class=loaded.tokenizer,
-        batch_tokens=params.batch_tokens,
+        batching=Batching.of(params),
         custom_loss=custom_loss,
         quality=quality,
         callbacks=[
@@ -171,7 +194,11 @@ def run_training(
             "steps": trainer.state.global_step,
             "train_rows": len(train),
             "valid_rows": len(valid),
-            "truncated_rows": train.truncated + valid.truncated,
+            "truncated_rows": train.cut.either + valid.cut.either,
+            "truncated_sources": train.cut.sources + valid.cut.sources,
+            "truncated_answers": train.cut.answers + valid.cut.answers,
+            "truncated_share": round(train.cut.share, 5),
+            "answerless_rows": train.cut.answerless + valid.cut.answerless,
             "target_tokens_per_epoch": train.target_tokens(),
             "parameters": parameters,
             "trainable_parameters": trainable,

@@ -17,7 +17,7 @@ from transformers import Trainer
 
 from doctune.prompts import IGNORED
 from doctune.training.compiling import body, eager
-from doctune.training.data import BucketSampler, EncodedPairs, collate, cost
+from doctune.training.data import Batching, Examples, collate, make_sampler
 from doctune.training.embeddings import lighten
 from doctune.training.loss import answer_logits, answer_loss, plain
 from doctune.training.processes import Share, as_forward
@@ -25,7 +25,7 @@ from doctune.training.quality import Quality
 
 
 class TranslationTrainer(Trainer):
-    """`batch_tokens` padded tokens a batch; everything else is the Trainer's own."""
+    """Batches as `batching` says; everything else is the Trainer's own."""
 
     model: Any  # transformers declares unions of all that a Trainer may be given
     processing_class: Any
@@ -35,16 +35,15 @@ class TranslationTrainer(Trainer):
     def __init__(
         self,
         *args: Any,
-        batch_tokens: int,
+        batching: Batching,
         custom_loss: Callable[[Any, Any], Any] | None = None,
         quality: Quality | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
-        self.batch_tokens, self.custom_loss, self.quality = batch_tokens, custom_loss, quality
-        self.model_accepts_loss_kwargs = (
-            True  # compute_loss divides by the answer tokens of an update, whatever the model
-        )
+        self.batching, self.custom_loss, self.quality = batching, custom_loss, quality
+        # compute_loss divides by the answer tokens of an update, whatever the model.
+        self.model_accepts_loss_kwargs = True
         self.tokens_seen = 0
         if self.args.use_cpu:  # where memory traffic is what training waits for
             self._lighten()
@@ -67,17 +66,16 @@ class TranslationTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         return self._loader(eval_dataset or self.eval_dataset, shuffle=False)
 
-    def _loader(self, dataset: EncodedPairs, shuffle: bool) -> DataLoader[Any]:
+    def _loader(self, dataset: Examples, shuffle: bool) -> DataLoader[Any]:
         seq2seq = bool(self.model.config.is_encoder_decoder)
-        costs = [cost(example, seq2seq) for example in dataset.examples]
-        sampler: Any = BucketSampler(costs, self.batch_tokens, self.args.seed, shuffle)
+        sampler: Any = make_sampler(dataset, self.batching, seq2seq, self.args.seed, shuffle)
         rank, processes = self.args.process_index, self.args.world_size
         if shuffle:
             sampler = Share(sampler, processes * self.args.gradient_accumulation_steps, rank, processes)
         else:
             sampler = list(sampler)[rank::processes]
         pad_id = self.processing_class.pad_token_id
-        return DataLoader(dataset, batch_sampler=sampler, collate_fn=lambda rows: collate(rows, pad_id))
+        return DataLoader(dataset, batch_sampler=sampler, collate_fn=lambda items: collate(items, pad_id))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
