@@ -2,6 +2,8 @@
 
 models/base/    config.json, *.safetensors, tokenizer files, doctune.json        (doctune.bases)
 models/tuned/   the same, or a PEFT adapter (adapter_config.json) on models/base
+
+No code of a folder runs unless the caller says `remote_code` (see `doctune.trust`).
 """
 
 import logging
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple
 
 from doctune.errors import DoctuneError
 from doctune.files import whole_dir
-from doctune.prompts import Recipe, read_recipe, write_recipe
+from doctune.prompts import Recipe, check_template, read_recipe, set_padding, write_recipe
 
 
 class Loaded(NamedTuple):
@@ -50,9 +52,16 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(folder))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
+        if not remote_code and "trust_remote_code" in str(error):
+            raise DoctuneError(
+                f"{whole} needs Python code of its own, which is not run; where you trust it, set base.remote_code: true in params.yaml"
+            ) from error
         raise DoctuneError(f"{whole} cannot be opened as a model: {' '.join(str(error).split())[:300]}") from error
-    return Loaded(model, tokenizer, read_recipe(folder))
+    loaded = Loaded(model, tokenizer, read_recipe(folder))
+    check_template(loaded.recipe, loaded.seq2seq, str(folder))
+    set_padding(tokenizer, loaded.recipe)
+    return loaded
 
 
 def merged(loaded: Loaded) -> Loaded:

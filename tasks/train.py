@@ -19,6 +19,7 @@ from doctune.registry.runs import TrainingRun, training_run
 from doctune.registry.store import connect
 from doctune.section import load_section
 from doctune.training.params import TrainParams
+from doctune.trust import remote_code_allowed
 from tasks.stage import stage
 
 CHECKPOINTS = Path(".doctune/checkpoints")
@@ -41,12 +42,12 @@ def main(
         params.model_dump_json(),
         hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
         hash_path(base),
-        hash_path(CODE / "training", CODE / "prompts.py", CODE / "placeholders.py", CODE / "text.py"),
+        hash_path(CODE / "training", CODE / "prompts", CODE / "placeholders.py", CODE / "text.py"),
     )
     work = CHECKPOINTS / key[:16]
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
         rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
-        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)])
+        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)], remote_code_allowed())
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
         write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})

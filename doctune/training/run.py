@@ -36,9 +36,10 @@ def fine_tune(
     params: TrainParams,
     work: Path,
     callbacks: list[Any],
+    remote_code: bool = False,
 ) -> Trained:
     """Train on rows with `en` and `zh`, keep the weights of the lowest validation loss."""
-    loaded = load_model(base)
+    loaded = load_model(base, remote_code=remote_code)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     model = add_adapter(loaded.model, params.lora, loaded.seq2seq) if params.method == "lora" else loaded.model
     loaded = loaded._replace(model=model)
