@@ -29,6 +29,7 @@ INSTRUCTIONS = {
         "The user's text is a term. Answer with its rendering in Simplified Chinese and nothing else."
     ),
 }
+PHRASES = {TRANSLATE: "", TERM: "术语："}  # what Yuan reads before the text
 
 
 class Template(Protocol):
@@ -95,14 +96,13 @@ class Sep:
 
     seq2seq = False
     parting, closing = "<sep>", "<eod>"
-    phrases = {TRANSLATE: "", TERM: "术语："}
 
     def check(self, tokenizer: Any) -> None:
         for token in (self.parting, self.closing):
             self._id(tokenizer, token)
 
     def prompt(self, tokenizer: Any, text: str, task: str) -> list[int]:
-        return [*_ids(tokenizer, self.phrases[_known(task)] + text), self._id(tokenizer, self.parting)]
+        return [*_ids(tokenizer, PHRASES[_known(task)] + text), self._id(tokenizer, self.parting)]
 
     def answer(self, tokenizer: Any, text: str) -> list[int]:
         return [*_after(tokenizer, self.parting, text), self.end(tokenizer)]
