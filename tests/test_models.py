@@ -154,7 +154,7 @@ def test_pickled_weights_keep_their_number_format(tmp_path):
         ),
         pytest.param("plain", tiny_llama, "a causal model, .* to chatml, sep, instruct", id="a causal model"),
         pytest.param("chatml", tiny_llama, "no <|im_end|>; use a base of the Qwen family", id="no chat"),
-        pytest.param("sep", tiny_qwen, "no <eod>; use a base of the Yuan 2 family", id="no sep"),
+        pytest.param("sep", tiny_qwen, "no <sep>; use a base of the Yuan 2 family", id="no sep"),
     ],
 )
 def test_a_template_wants_its_kind_of_base(tmp_path, template, make, message):
