@@ -1,16 +1,20 @@
 """Every preset trains a tiny checkpoint of its architecture, which a hub on loopback serves, and translates with it."""
 
 import importlib.util
+import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from doctune.bases import BaseParams, materialise_base
+from doctune.bases import BaseParams
+from doctune.files import hash_text
 from doctune.hubs import TO_BE_CHOSEN
 from doctune.models import load_model, merged, save_model
 from doctune.params import load_preset, preset_names
@@ -34,6 +38,14 @@ RECIPES = {
     "multi-task",
 }
 SHORT = {"max_steps": 24, "eval_steps": 6, "warmup_ratio": 0.0, "patience": 0}
+MAKE = """
+import json, sys
+from pathlib import Path
+from doctune.bases import BaseParams
+from doctune.files import hash_text
+for out, section in json.loads(sys.argv[1]).items():
+    materialise_base(BaseParams(**section), Path(out))
+"""
 FEW = TranslateParams(beams=1, batch_tokens=2048, max_new_tokens=16)
 
 
@@ -65,23 +77,30 @@ def shelves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def hubs(shelves: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Both hubs on loopback; the libraries have read their addresses when they were imported, so those are set there."""
-    import huggingface_hub.constants as constants
+def bases(shelves: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The base that each preset's own section makes, from both hubs on loopback.
 
+    In one process of its own, for the libraries read a hub's address when they are imported.
+    """
+    work = tmp_path_factory.mktemp("bases")
+    sections = {name: base_of(load_preset(name), shelves).model_dump() for name in NAMES}
+    folders = {name: str(work / hash_text(json.dumps(section))[:8]) for name, section in sections.items()}
+    jobs = {folders[name]: section for name, section in sections.items()}  # presets with the same base share it
     models = {hub_id: files_of(folder) for hub_id, folder in shelves.items() if hub_id}
-    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        address, _ = stack.enter_context(serving({}, models=models))
-        scope, _ = stack.enter_context(serving_modelscope(models))
-        patch.setattr(constants, "ENDPOINT", address)
-        patch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    with serving({}, models=models) as (hub, asked), serving_modelscope(models) as (scope, _):
+        addresses = {"HF_ENDPOINT": hub, "MODELSCOPE_ENDPOINT": scope, "no_proxy": "127.0.0.1"}
+        homes = {"HF_HOME": str(work / "hub"), "HOME": str(work), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", MAKE, json.dumps(jobs)],
+            capture_output=True,
+            text=True,
+            cwd=work,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), **addresses, **homes},
+            timeout=500,
         )
-        patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub-cache")))
-        patch.setattr(constants, "HF_HUB_OFFLINE", False)
-        patch.setenv("MODELSCOPE_ENDPOINT", scope)
-        patch.setenv("MODELSCOPE_HOME", str(tmp_path_factory.mktemp("modelscope-home")))
-        yield
+    assert done.returncode == 0, done.stderr
+    assert any("pytorch_model.bin" in line for line in asked) and any("/Qwen/" in line for line in asked)
+    return {name: Path(folder) for name, folder in folders.items()}
 
 
 def base_of(preset: dict[str, Any], shelves: dict[str, Path]) -> BaseParams:
@@ -96,24 +115,20 @@ def base_of(preset: dict[str, Any], shelves: dict[str, Path]) -> BaseParams:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_preset_trains_a_base_of_its_kind(
-    name: str, shelves: dict[str, Path], hubs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    preset = load_preset(name)
-    monkeypatch.chdir(tmp_path)  # ModelScope's files lie in the project
-    base = base_of(preset, shelves)
-    materialise_base(base, tmp_path / "base")
+def test_a_preset_trains_a_base_of_its_kind(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    preset, base = load_preset(name), bases[name]
+    assert [file.name for file in base.glob("*.safetensors")] == ["model.safetensors"] and not list(base.glob("*.bin"))
     settings = preset["train"] | {key: value for key, value in SHORT.items() if key in preset["train"]}
     params = validate(TrainParams, settings | {"learning_rate": 20 * settings["learning_rate"]}, "train:")
-    code = base.remote_code
-    trained = fine_tune(tmp_path / "base", ROWS, ROWS[:8], params, tmp_path / "work", [], remote_code=code)
+    code = preset["base"]["remote_code"]
+    trained = fine_tune(base, ROWS, ROWS[:8], params, tmp_path / "work", [], remote_code=code)
     losses = [entry["eval_loss"] for entry in trained.history if "eval_loss" in entry]
     assert len(losses) == 4 and losses[-1] < 0.99 * losses[0], losses
     save_model(trained.loaded, tmp_path / "tuned")
     texts = [row["en"] for row in ROWS[:3]]
-    answers = make_translator(load_model(tmp_path / "tuned", tmp_path / "base", code), FEW).translate(texts)
+    answers = make_translator(load_model(tmp_path / "tuned", base, code), FEW).translate(texts)
     assert len(answers) == len(texts) and all(isinstance(answer, str) for answer in answers)
-    again = merged(load_model(tmp_path / "tuned", tmp_path / "base", code))
+    again = merged(load_model(tmp_path / "tuned", base, code))
     if params.method in ("full", "lora", "dora"):
         assert make_translator(again, FEW).translate(texts) == answers
     shutil.rmtree(tmp_path / "work")
