@@ -41,8 +41,7 @@ SHORT = {"max_steps": 24, "eval_steps": 6, "warmup_ratio": 0.0, "patience": 0}
 MAKE = """
 import json, sys
 from pathlib import Path
-from doctune.bases import BaseParams
-from doctune.files import hash_text
+from doctune.bases import BaseParams, materialise_base
 for out, section in json.loads(sys.argv[1]).items():
     materialise_base(BaseParams(**section), Path(out))
 """

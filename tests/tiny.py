@@ -135,7 +135,9 @@ def tiny_llama(folder: Path, steps: int = 0, seed: int = 1) -> Path:
     with tempfile.TemporaryDirectory() as pieces:
         tokenizer = LlamaTokenizer(_sentence_pieces(Path(pieces), prompt, []), legacy=True, model_max_length=512)
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), num_key_value_heads=2, **_SHAPE))
+        model = LlamaForCausalLM(
+            LlamaConfig(vocab_size=len(tokenizer), num_key_value_heads=2, **_SHAPE | {"max_position_embeddings": 1024})
+        )
         recipe = Recipe(template="instruct", placeholders=False, links={"/docs/": "/zh-cn/docs/"}, target_prefix="")
         return _save(Loaded(model, tokenizer, recipe), folder, steps)
 
