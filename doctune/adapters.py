@@ -63,14 +63,16 @@ class _InForce:
             return self.model.generate(**inputs)
 
 
-def load_adapters(base: Path, folders: Mapping[str, Path], params: TranslateParams = DEFAULTS) -> Adapters:
+def load_adapters(
+    base: Path, folders: Mapping[str, Path], params: TranslateParams = DEFAULTS, remote_code: bool = False
+) -> Adapters:
     """Open a base and the adapters that were trained on it, on the GPU where there is one."""
     import torch
     from peft import PeftModel
     from safetensors import SafetensorError
 
     _check(base, folders)
-    loaded = load_model(base)
+    loaded = load_model(base, remote_code=remote_code)
     model = loaded.model
     slots = {
         name: f"adapter{number}" for number, name in enumerate(folders)

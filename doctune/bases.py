@@ -13,34 +13,37 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_path, whole_dir
+from doctune.files import hash_path, read_json, whole_dir
+from doctune.hubs import from_hub, from_modelscope
 from doctune.models import load_model
-from doctune.prompts import Recipe, check_tokenizer, write_recipe
+from doctune.prompts import Recipe, TemplateName, check_tokenizer, write_recipe
 from doctune.section import Section
 
 COPIED = ("*.json", "*.safetensors", "*.spm", "*.model", "merges.txt", "vocab.txt", "*.jinja", "README.md", "LICENSE*")
 PICKLED = ("pytorch_model*.bin",)
+PICKLED_INDEX = "pytorch_model.bin.index.json"
+CODE = ("*.py",)
 
 
 class BaseParams(Section):
     """The `base` section: where the base model comes from and how it is prompted."""
 
-    source: Literal["folder", "hub"]
+    source: Literal["folder", "hub", "modelscope"]
     path: str = Field(min_length=1)
     hub_id: str
     revision: str
     pickled_weights: bool
     remote_code: bool
-    template: Literal["plain", "chatml"]
+    template: TemplateName
     placeholders: bool
     links: dict[str, str]
     target_prefix: str
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
-        if self.source == "hub" and not (self.hub_id and re.fullmatch(r"[0-9a-f]{40}", self.revision)):
+        if self.source != "folder" and not (self.hub_id and re.fullmatch(r"[0-9a-f]{40}", self.revision)):
             raise ValueError(
-                f"source: hub wants hub_id and a revision of 40 hex digits (a moving branch cannot be reproduced), got {self.hub_id!r} at {self.revision!r}"
+                f"source: {self.source} wants hub_id and a revision of 40 hex digits (a moving branch cannot be reproduced), got {self.hub_id!r} at {self.revision!r}"
             )
         return self
 
@@ -50,31 +53,45 @@ class BaseParams(Section):
             template=self.template, placeholders=self.placeholders, links=self.links, target_prefix=self.target_prefix
         )
 
+    @property
+    def wanted(self) -> list[str]:
+        """Patterns of the files that make the base; a pickle or code is not even fetched unless it is asked for."""
+        return [*COPIED, *(PICKLED if self.pickled_weights else ()), *(CODE if self.remote_code else ())]
+
 
 def materialise_base(params: BaseParams, out: Path) -> dict[str, Any]:
     """Write the base as a whole folder of safetensors with its tokenizer and recipe; returns facts for the report."""
-    source = Path(params.path) if params.source == "folder" else _download(params)
+    source = _fetch(params)
     _check_folder(source, params)
     with whole_dir(out) as tmp:
-        for pattern in (*COPIED, *(("*.py",) if params.remote_code else ())):
+        for pattern in (*COPIED, *(CODE if params.remote_code else ())):
             for file in sorted(source.glob(pattern)):
-                shutil.copyfile(file, tmp / file.name)  # follows the hub cache's links: content, not links
+                if file.name != PICKLED_INDEX:
+                    shutil.copyfile(file, tmp / file.name)  # follows the hub cache's links: content, not links
+        if params.remote_code:
+            _check_code(tmp)
         if not any(tmp.glob("*.safetensors")):
             _convert_pickled(source, tmp, params)
         write_recipe(tmp, params.recipe)
         loaded = load_model(tmp, remote_code=params.remote_code)
         check_tokenizer(loaded.tokenizer, params.recipe)
-        if params.template == "chatml" and not loaded.tokenizer.chat_template:
-            raise DoctuneError(
-                f"base.template is chatml, but the tokenizer of {params.hub_id or params.path} has no chat template; use a base that has one"
-            )
         facts = {
-            "origin": f"{params.hub_id}@{params.revision}" if params.source == "hub" else params.path,
+            "origin": params.path if params.source == "folder" else f"{params.hub_id}@{params.revision}",
             "architecture": loaded.model.config.architectures[0],
             "parameters": loaded.model.num_parameters(),
             "vocabulary": len(loaded.tokenizer),
         }
     return facts | {"hash": hash_path(out)}
+
+
+def _fetch(params: BaseParams) -> Path:
+    match params.source:
+        case "folder":
+            return Path(params.path)
+        case "hub":
+            return from_hub(params.hub_id, params.revision, params.wanted)
+        case "modelscope":
+            return from_modelscope(params.hub_id, params.revision, params.wanted)
 
 
 def _check_folder(source: Path, params: BaseParams) -> None:
@@ -91,30 +108,32 @@ def _check_folder(source: Path, params: BaseParams) -> None:
         )
 
 
-def _download(params: BaseParams) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    patterns = [*COPIED, *(PICKLED if params.pickled_weights else ()), *(("*.py",) if params.remote_code else ())]
-    try:
-        return Path(snapshot_download(params.hub_id, revision=params.revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise DoctuneError(
-            f"could not fetch {params.hub_id} at {params.revision} from the hub: {' '.join(str(error).split())[:200]}; check the network, HF_ENDPOINT and HF_TOKEN"
-        ) from error
+def _check_code(folder: Path) -> None:
+    """Refuse code that config files name in another repository (owner/name--module.Class): no revision pins it."""
+    for name in ("config.json", "tokenizer_config.json"):
+        named = read_json(folder / name).get("auto_map", {}) if (folder / name).is_file() else {}
+        if elsewhere := re.search(r"[\w./-]+--[\w.]+", str(named)):
+            raise DoctuneError(
+                f"{name} of the base names code of another repository ({elsewhere[0]}), which base.revision does not pin; copy the base to a folder of yours with that code in it"
+            )
 
 
 def _convert_pickled(source: Path, out: Path, params: BaseParams) -> None:
-    """Load pickled weights with torch's restricted unpickler (weights_only) and save them as safetensors."""
-    import torch
+    """Load pickled weights, one file or shards with an index, with torch's restricted unpickler (weights_only) and save
+    them as safetensors in the number format that they have."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    config = AutoConfig.from_pretrained(source, trust_remote_code=params.remote_code, local_files_only=True)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=params.remote_code, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise DoctuneError(
+            f"config.json of {source} cannot be read: {' '.join(str(error).split())[:200]}; a model with code of its own wants base.remote_code: true"
+        ) from error
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     try:
         model = kind.from_pretrained(
             source,
-            dtype=torch.float32,
+            dtype="auto",
             use_safetensors=False,
             weights_only=True,
             local_files_only=True,

@@ -5,6 +5,8 @@ models/tuned/   the same, or a PEFT adapter (adapter_config.json) on models/base
 
 A base is kept in full precision whatever it was trained in: an adapter trained on 4-bit weights (QLoRA) is put on, and merged
 into, the weights that were never rounded. What is judged, merged, exported and shipped is that one model.
+
+No code of a folder runs unless the caller says `remote_code` (see `doctune.trust`).
 """
 
 import logging
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 from doctune.errors import DoctuneError
 from doctune.files import read_json, whole_dir, write_json
 from doctune.pinning import check_pin, write_pin
-from doctune.prompts import Recipe, read_recipe, write_recipe
+from doctune.prompts import Recipe, check_template, read_recipe, set_padding, write_recipe
 
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -62,11 +64,18 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(folder))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
+        if not remote_code and "trust_remote_code" in str(error):
+            raise DoctuneError(
+                f"{whole} needs Python code of its own, which is not run; where you trust it, set base.remote_code: true in params.yaml"
+            ) from error
         raise DoctuneError(f"{whole} cannot be opened as a model: {' '.join(str(error).split())[:300]}") from error
     if nf4:
         _keep_layout(model)
-    return Loaded(model, tokenizer, read_recipe(folder))
+    loaded = Loaded(model, tokenizer, read_recipe(folder))
+    check_template(loaded.recipe, loaded.seq2seq, str(folder))
+    set_padding(tokenizer, loaded.recipe)
+    return loaded
 
 
 def skeleton(folder: Path, remote_code: bool = False) -> Any:

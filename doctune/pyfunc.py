@@ -4,6 +4,8 @@
     model.predict(["Pods are the smallest unit."])     # ["Pod 是最小的单元。"]
 
 The folder of weights says which engine runs them: model/ (and base/ under an adapter) PyTorch, onnx/ ONNX Runtime.
+A base's own code (see `doctune.trust`) is run only where the caller of mlflow.pyfunc.load_model says so himself, with
+model_config={"remote_code": True}.
 """
 
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, Protocol
 from doctune.errors import DoctuneError
 
 MODEL, BASE, ONNX = "model", "base", "onnx"
+MODEL_CONFIG = {"remote_code": False}  # what a registered model is opened with; MLflow lets its caller override it
 
 
 class Engine(Protocol):
@@ -58,7 +61,7 @@ def texts_of(model_input: Any) -> list[str]:
     return texts
 
 
-def load_engine(weights: Path) -> Engine:
+def load_engine(weights: Path, remote_code: bool = False) -> Engine:
     """The engine of a folder of weights: {onnx/} or {model/[, base/]}."""
     if (weights / ONNX).is_dir():
         from doctune.onnx import load
@@ -68,9 +71,11 @@ def load_engine(weights: Path) -> Engine:
         raise DoctuneError(f"wanted {MODEL}/ or {ONNX}/ in {weights}, got {sorted(p.name for p in weights.iterdir())}")
     from doctune.translation import load_translator
 
-    return load_translator(weights / MODEL, weights / BASE if (weights / BASE).is_dir() else None)
+    base = weights / BASE if (weights / BASE).is_dir() else None
+    return load_translator(weights / MODEL, base, remote_code=remote_code)
 
 
-def _load_pyfunc(data_path: str) -> TranslationModel:
+def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> TranslationModel:
     """MLflow's entry point (flavour python_function, loader_module doctune.pyfunc)."""
-    return TranslationModel(load_engine(Path(data_path)))
+    config = MODEL_CONFIG | (model_config or {})
+    return TranslationModel(load_engine(Path(data_path), config["remote_code"] is True))

@@ -84,11 +84,13 @@ class Translator:
         return [_until(row[first:], end) for row in output.tolist()]
 
 
-def load_translator(folder: Path, base: Path | None = None, params: TranslateParams = DEFAULTS) -> Translator:
+def load_translator(
+    folder: Path, base: Path | None = None, params: TranslateParams = DEFAULTS, remote_code: bool = False
+) -> Translator:
     """Open a PyTorch model folder (or an adapter with its base) for translation on the GPU where there is one."""
     import torch
 
-    loaded = load_model(folder, base)
+    loaded = load_model(folder, base, remote_code)
     loaded.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     return make_translator(loaded, params)
 

@@ -23,6 +23,7 @@ from doctune.locks import hold
 from doctune.onnx import ExportParams
 from doctune.section import load_section
 from doctune.translation import TranslateParams, Translator
+from doctune.trust import remote_code_allowed
 from tasks.stage import stage
 
 WORK = Path(".doctune/export")  # of a fixed name: what a killed run left there goes when the next one begins
@@ -84,7 +85,7 @@ def export(
     try:
         with whole_dir(onnx) as tmp:
             print(f"exporting {model} to ONNX", flush=True)
-            export_onnx(merged(load_model(model, base)), fp32)
+            export_onnx(merged(load_model(model, base, remote_code_allowed())), fp32)
             print("quantising to int8", flush=True)
             quantise(fp32, tmp, decoding)
             from_fp32 = _decode(open_graphs(fp32, decoding), sources, "fp32")

@@ -23,6 +23,7 @@ from doctune.registry.runs import TrainingRun, training_run
 from doctune.registry.store import connect
 from doctune.section import load_section
 from doctune.training.params import TrainParams
+from doctune.trust import remote_code_allowed
 from tasks.stage import stage
 
 CHECKPOINTS = Path(".doctune/checkpoints")
@@ -52,17 +53,18 @@ def main(
         params.model_dump_json(),
         hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
         hash_path(base),
-        hash_path(CODE / "training", CODE / "prompts.py", CODE / "placeholders.py", CODE / "text.py"),
+        hash_path(CODE / "training", CODE / "prompts", CODE / "placeholders.py", CODE / "text.py"),
         *([hash_path(CODE / "translation.py", CODE / "scoring/metrics.py")] if params.choose_by == "chrf" else []),
         *([hash_path(LOSSES)] if params.loss else []),
     )
     work = CHECKPOINTS / key[:16]
     rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
+    trusted = remote_code_allowed()
     if rank():
-        fine_tune(base, rows[0], rows[1], params, work, [], tokens=TOKENS)
+        fine_tune(base, rows[0], rows[1], params, work, [], tokens=TOKENS, remote_code=trusted)
         return leave()
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
-        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)], tokens=TOKENS)
+        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)], tokens=TOKENS, remote_code=trusted)
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
         write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})

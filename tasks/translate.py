@@ -9,6 +9,7 @@ from pathlib import Path
 from doctune.files import read_jsonl, write_jsonl
 from doctune.section import load_section
 from doctune.translation import TranslateParams, load_translator
+from doctune.trust import remote_code_allowed
 from tasks.stage import stage
 
 
@@ -19,7 +20,7 @@ def main(
     base: Path | None = None,  # the base's folder, where the model is an adapter
 ) -> None:
     rows = read_jsonl(test)
-    translator = load_translator(model, base, load_section(TranslateParams, "translate"))
+    translator = load_translator(model, base, load_section(TranslateParams, "translate"), remote_code_allowed())
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:

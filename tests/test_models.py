@@ -1,12 +1,7 @@
-"""Bases from a folder and from a hub (a loopback server that speaks its HTTP API), and what is refused."""
+"""Bases from a folder, and what is refused. Those from hubs are in test_hubs.py."""
 
-import hashlib
-import http.server
 import json
 import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,9 +12,8 @@ from doctune.errors import DoctuneError
 from doctune.files import hash_path
 from doctune.models import load_model
 from doctune.section import validate
-from tests.tiny import tiny_marian, tiny_qwen
+from tests.tiny import tiny_llama, tiny_marian, tiny_qwen, tiny_yuan
 
-REVISION = "0123456789abcdef0123456789abcdef01234567"
 SETTINGS = dict(
     source="folder",
     path="base",
@@ -119,110 +113,107 @@ def test_a_missing_folder_and_an_unpinned_hub_are_refused(tmp_path):
         params(source="hub", hub_id="a/b", revision="main")
 
 
-def test_a_chat_recipe_wants_a_chat_template(marian, tmp_path):
+def test_shards_of_pickles_are_converted_to_whole_safetensors(marian, tmp_path):
+    folder = pickled(marian, tmp_path / "pickled")
+    state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    (folder / "pytorch_model.bin").unlink()
+    names = sorted(state)
+    shards = {"pytorch_model-00001-of-00002.bin": names[::2], "pytorch_model-00002-of-00002.bin": names[1::2]}
+    for shard, keys in shards.items():
+        torch.save({key: state[key] for key in keys}, folder / shard)
+    weights = {key: shard for shard, keys in shards.items() for key in keys}
+    index = {"metadata": {}, "weight_map": weights}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+    materialise_base(params(path=str(folder), pickled_weights=True), tmp_path / "out")
+    new = load_model(tmp_path / "out").model.state_dict()
+    assert all(torch.equal(value, new[key]) for key, value in state.items())
+    assert not list((tmp_path / "out").glob("pytorch_model*"))
+    (folder / "pytorch_model-00002-of-00002.bin").unlink()
+    with pytest.raises(DoctuneError, match="cannot be read as plain tensors"):
+        materialise_base(params(path=str(folder), pickled_weights=True), tmp_path / "half")
+
+
+def test_pickled_weights_keep_their_number_format(tmp_path):
+    folder = pickled(tiny_llama(tmp_path / "llama"), tmp_path / "pickled")
+    half = {k: v.bfloat16() for k, v in torch.load(folder / "pytorch_model.bin", weights_only=True).items()}
+    torch.save(half, folder / "pytorch_model.bin")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}), encoding="utf-8")
+    settings = params(path=str(folder), pickled_weights=True, template="instruct", placeholders=False)
+    materialise_base(settings, tmp_path / "out")
+    from safetensors.torch import load_file
+
+    assert {value.dtype for value in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("template", "make", "message"),
+    [
+        pytest.param(
+            "chatml", tiny_marian, "an encoder-decoder model, .* set base.template to plain", id="a translator"
+        ),
+        pytest.param("plain", tiny_llama, "a causal model, .* to chatml, sep, instruct", id="a causal model"),
+        pytest.param("chatml", tiny_llama, "no <|im_end|>; use a base of the Qwen family", id="no chat"),
+        pytest.param("sep", tiny_qwen, "no <sep>; use a base of the Yuan 2 family", id="no sep"),
+    ],
+)
+def test_a_template_wants_its_kind_of_base(tmp_path, template, make, message):
+    folder = make(tmp_path / "base")
+    with pytest.raises(DoctuneError, match=message.replace("|", r"\|")) as error:
+        materialise_base(params(path=str(folder), template=template, placeholders=False), tmp_path / "out")
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_a_chat_recipe_wants_a_chat_template(tmp_path):
+    folder = tiny_qwen(tmp_path / "qwen")
+    (folder / "chat_template.jinja").unlink()
     with pytest.raises(DoctuneError, match="has no chat template"):
-        materialise_base(params(path=str(marian), template="chatml"), tmp_path / "out")
+        materialise_base(params(path=str(folder), template="chatml"), tmp_path / "out")
 
 
-@pytest.fixture
-def hub(tmp_path_factory):
-    """A hub on loopback: repositories are folders; answers what huggingface_hub asks for a snapshot at a commit."""
-    repositories: dict[str, Path] = {}
-
-    class Hub(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def _answer(self, body: bool):
-            path = self.path.partition("?")[0]
-            for name, folder in repositories.items():
-                if path.rstrip("/") in (f"/api/models/{name}/revision/{REVISION}", f"/api/models/{name}"):
-                    files = [{"rfilename": f.name} for f in sorted(folder.iterdir())]
-                    return self._send(
-                        json.dumps({"id": name, "modelId": name, "sha": REVISION, "siblings": files}).encode(),
-                        body,
-                        "application/json",
-                    )
-                if path.startswith(f"/{name}/resolve/{REVISION}/"):
-                    file = folder / path.rpartition("/")[2]
-                    if file.is_file():
-                        return self._send(file.read_bytes(), body, "application/octet-stream")
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RevisionNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def _send(self, content: bytes, body: bool, kind: str):
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", REVISION)
-            self.end_headers()
-            if body:
-                self.wfile.write(content)
-
-        def do_GET(self):
-            self._answer(True)
-
-        def do_HEAD(self):
-            self._answer(False)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield repositories, f"http://127.0.0.1:{server.server_port}", tmp_path_factory.mktemp("hub-cache")
-    server.shutdown()
-    server.server_close()
+def test_a_tokenizer_without_padding_pads_with_its_end(tmp_path):
+    loaded = load_model(tiny_llama(tmp_path / "llama"))
+    assert loaded.tokenizer.pad_token == loaded.tokenizer.eos_token == "</s>"
 
 
-def from_hub(endpoint: str, cache: Path, settings: dict, out: Path) -> subprocess.CompletedProcess:
-    """In a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
-    code = (
-        "import json, sys; from pathlib import Path\n"
-        "from doctune.errors import DoctuneError\nfrom doctune.bases import BaseParams, materialise_base\n"
-        "try: print(json.dumps(materialise_base(BaseParams(**json.loads(sys.argv[1])), Path(sys.argv[2]))))\n"
-        "except DoctuneError as error: sys.exit(f'refused: {error}')\n"
-    )
-    environment = os.environ | {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(cache),
-        "HF_HUB_DISABLE_XET": "1",
-        "no_proxy": "127.0.0.1",
-    }
-    environment.pop("HF_HUB_OFFLINE", None)
-    return subprocess.run(
-        [sys.executable, "-c", code, json.dumps(settings), str(out)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
-    )
+@pytest.fixture(scope="module")
+def yuan(tmp_path_factory) -> Path:
+    return tiny_yuan(tmp_path_factory.mktemp("yuan") / "base")
 
 
-@pytest.mark.slow
-def test_presets_of_the_hub_load_their_architectures(hub, tmp_path):
-    repositories, endpoint, cache = hub
-    marian = tiny_marian(tmp_path / "m")
-    repositories["Helsinki-NLP/opus-mt-en-zh"] = pickled(marian, tmp_path / "opus")
-    repositories["Qwen/Qwen2.5-0.5B"] = tiny_qwen(tmp_path / "q")
-    from doctune.params import load_preset
+def test_a_base_s_own_code_runs_only_where_asked(yuan, tmp_path):
+    """The code counts its runs in a file beside the tests' folder: none may be left by a refusal."""
+    folder = tmp_path / "base"
+    folder.mkdir()
+    for file in yuan.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    witness = tmp_path / "ran"
+    code = folder / "configuration_yuan.py"
+    code.write_text(f"{code.read_text(encoding='utf-8')}\nopen({str(witness)!r}, 'a').close()\n", encoding="utf-8")
+    settings = dict(path=str(folder), template="sep", placeholders=False)
+    with pytest.raises(DoctuneError, match="needs Python code of its own"):
+        materialise_base(params(**settings), tmp_path / "out")
+    with pytest.raises(DoctuneError, match="needs Python code of its own.*set base.remote_code: true in params.yaml"):
+        load_model(folder)
+    assert not witness.exists() and not (tmp_path / "out").exists()
+    facts = materialise_base(params(**settings, remote_code=True), tmp_path / "out")
+    assert witness.exists() and facts["architecture"] == "YuanForCausalLM"
+    assert {file.name for file in (tmp_path / "out").glob("*.py")} == {"configuration_yuan.py", "yuan_hf_model.py"}
+    witness.unlink()
+    with pytest.raises(DoctuneError, match="needs Python code of its own"):
+        load_model(tmp_path / "out")  # doctune.json beside the code allows nothing
+    assert not witness.exists()
 
-    for preset, architecture in (("k8s-opus-mt", "MarianMTModel"), ("k8s-qwen-lora", "Qwen2ForCausalLM")):
-        settings = load_preset(preset)["base"] | {"revision": REVISION}
-        done = from_hub(endpoint, cache, settings, tmp_path / preset)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout.splitlines()[-1])["architecture"] == architecture
-        assert [f.name for f in (tmp_path / preset).glob("*.safetensors")] == ["model.safetensors"]
-        load_model(tmp_path / preset)
 
-
-@pytest.mark.slow
-def test_a_hub_without_the_model_gives_one_line(hub, tmp_path):
-    _, endpoint, cache = hub
-    done = from_hub(
-        endpoint,
-        cache,
-        SETTINGS | {"source": "hub", "hub_id": "nobody/nothing", "revision": REVISION},
-        tmp_path / "out",
-    )
-    assert done.returncode == 1 and "refused: could not fetch nobody/nothing at 0123456" in done.stderr
+def test_code_of_another_repository_is_refused(yuan, tmp_path):
+    folder = tmp_path / "base"
+    folder.mkdir()
+    for file in yuan.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["auto_map"]["AutoConfig"] = "someone/else--configuration_yuan.YuanConfig"
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(DoctuneError, match="code of another repository .someone/else--configuration_yuan"):
+        materialise_base(
+            params(path=str(folder), template="sep", placeholders=False, remote_code=True), tmp_path / "out"
+        )

@@ -66,7 +66,7 @@ def test_preset_and_overrides_are_written_whole(project):
 @pytest.mark.parametrize(
     ("preset", "overrides", "message"),
     [
-        pytest.param("nope", [], "there is no preset 'nope'; presets/ has embedded,", id="unknown preset"),
+        pytest.param("nope", [], "there is no preset 'nope'; presets/ has biomed-yuan-lora,", id="unknown preset"),
         pytest.param(None, ["train.learning_rate"], "wants section.key=value", id="no value"),
         pytest.param(None, ["seed=3"], "wants section.key=value", id="no section"),
         pytest.param(None, ["train.colour=blue"], "there is no knob train.colour", id="unknown knob"),

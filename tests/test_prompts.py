@@ -73,7 +73,7 @@ def test_the_target_prefix_is_read_first(marian):
 
 def test_a_tokenizer_without_the_symbols_is_refused(marian):
     class Blind:
-        unk_token_id = 1
+        unk_token_id, eos_token_id = 1, 0
 
         def __call__(self, text, add_special_tokens):
             return {"input_ids": [5, 1]}

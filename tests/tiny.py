@@ -1,7 +1,8 @@
-"""Tiny models for tests, made on the spot: a Marian and a Qwen2 of width 64, each a whole base folder.
+"""Tiny models for tests, made on the spot: Marian, Qwen2, Llama and Yuan of width 64, each a whole base folder.
 
     base = tiny_marian(tmp_path / "base")                # random weights, about a second
     base = tiny_qwen(tmp_path / "base", steps=150)       # knows PAIRS by heart, so it is sure and nothing ties
+    base = tiny_yuan(tmp_path / "base")                  # its architecture is code in the folder (tests/yuan)
 
 The same arguments give the same weights.
 """
@@ -46,7 +47,9 @@ _CHATML = (
 )
 
 
-def tiny_marian(folder: Path, steps: int = 0, seed: int = 1, pairs: Sequence[tuple[str, str]] = PAIRS) -> Path:
+def tiny_marian(
+    folder: Path, steps: int = 0, seed: int = 1, pairs: Sequence[tuple[str, str]] = PAIRS, positions: int = 128
+) -> Path:
     """An encoder-decoder with 600 joint pieces (64 of them placeholder symbols); returns `folder`.
 
     `pairs` are what it learns in `steps`, source first: turned round they make a Chinese-to-English model.
@@ -57,7 +60,13 @@ def tiny_marian(folder: Path, steps: int = 0, seed: int = 1, pairs: Sequence[tup
     from doctune.pretraining import RECIPE, BaseShape, new_model, train_tokenizer
 
     shape = BaseShape(
-        vocabulary=VOCABULARY, width=64, heads=4, feed_forward=128, encoder_layers=2, decoder_layers=1, positions=128
+        vocabulary=VOCABULARY,
+        width=64,
+        heads=4,
+        feed_forward=128,
+        encoder_layers=2,
+        decoder_layers=1,
+        positions=positions,
     )
     with tempfile.TemporaryDirectory() as pieces:
         tokenizer = train_tokenizer(ROWS, Path(pieces), shape)
@@ -72,14 +81,14 @@ def tiny_qwen(folder: Path, steps: int = 0, seed: int = 1) -> Path:
     from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2TokenizerFast
 
     from doctune.models import Loaded
-    from doctune.prompts import CHATML_SYSTEM, Recipe
+    from doctune.prompts import INSTRUCTIONS, TRANSLATE, Recipe
 
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     pieces = Tokenizer(models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     pieces.decoder = decoders.ByteLevel()
     pieces.train_from_iterator(
-        [text for pair in PAIRS for text in pair] + [CHATML_SYSTEM] * 9,  # a prompt of few tokens
+        [text for pair in PAIRS for text in pair] + [INSTRUCTIONS[TRANSLATE]] * 9,  # a prompt of few tokens
         trainers.BpeTrainer(
             vocab_size=VOCABULARY,
             special_tokens=specials,
@@ -114,6 +123,80 @@ def tiny_qwen(folder: Path, steps: int = 0, seed: int = 1) -> Path:
     return _save(Loaded(model, tokenizer, recipe), folder, steps)
 
 
+def tiny_llama(folder: Path, steps: int = 0, seed: int = 1) -> Path:
+    """A Llama with its kind of tokenizer: SentencePiece with byte fallback, opening with <s>, no padding token."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
+
+    from doctune.models import Loaded
+    from doctune.prompts import INSTRUCTIONS, TRANSLATE, Recipe
+
+    prompt = f"### Instruction:\n{INSTRUCTIONS[TRANSLATE]}\n\n### Input:\n\n### Response:\n"
+    with tempfile.TemporaryDirectory() as pieces:
+        tokenizer = LlamaTokenizer(_sentence_pieces(Path(pieces), prompt, []), legacy=True, model_max_length=512)
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(
+            LlamaConfig(vocab_size=len(tokenizer), num_key_value_heads=2, **_SHAPE | {"max_position_embeddings": 1024})
+        )
+        recipe = Recipe(template="instruct", placeholders=False, links={"/docs/": "/zh-cn/docs/"}, target_prefix="")
+        return _save(Loaded(model, tokenizer, recipe), folder, steps)
+
+
+def tiny_yuan(folder: Path, steps: int = 0, seed: int = 1) -> Path:
+    """A causal model whose code lies in its folder, with Yuan 2's tokens: no text is opened, <eod> closes it."""
+    import torch
+    from transformers import LlamaTokenizer
+
+    from doctune.models import Loaded
+    from doctune.prompts import Recipe
+    from tests.yuan.configuration_yuan import YuanConfig
+    from tests.yuan.yuan_hf_model import YuanForCausalLM
+
+    YuanConfig.register_for_auto_class()
+    YuanForCausalLM.register_for_auto_class("AutoModelForCausalLM")
+    marks = ["<sep>", "<pad>", "<mask>", "<predict>", "<eod>"]
+    with tempfile.TemporaryDirectory() as pieces:
+        tokenizer = LlamaTokenizer(
+            _sentence_pieces(Path(pieces), "术语：", marks),
+            add_bos_token=False,
+            add_eos_token=False,
+            eos_token="<eod>",
+            legacy=True,
+            model_max_length=512,
+        )
+        tokenizer.add_tokens(marks, special_tokens=True)
+        torch.manual_seed(seed)
+        model = YuanForCausalLM(YuanConfig(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, **_SHAPE))
+        recipe = Recipe(template="sep", placeholders=False, links={"/docs/": "/zh-cn/docs/"}, target_prefix="")
+        return _save(Loaded(model, tokenizer, recipe), folder, steps)
+
+
+_SHAPE: dict[str, int] = dict(
+    hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=512
+)
+
+
+def _sentence_pieces(folder: Path, prompt: str, marks: Sequence[str]) -> str:
+    """Pieces as Llama has them, learnt from PAIRS and the words of a prompt; returns the model's path."""
+    import sentencepiece
+
+    texts = [text for pair in PAIRS for text in pair] + prompt.splitlines() * 9
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text for text in texts if text),
+        model_prefix=str(folder / "tokenizer"),
+        model_type="bpe",
+        vocab_size=VOCABULARY,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        split_digits=True,
+        user_defined_symbols=list(marks),
+        num_threads=1,
+        minloglevel=2,
+    )
+    return str(folder / "tokenizer.model")
+
+
 def _save(loaded: Any, folder: Path, steps: int, pairs: Sequence[tuple[str, str]] = PAIRS) -> Path:
     from doctune.models import save_model
 
@@ -128,10 +211,11 @@ def _learn(loaded: Any, steps: int, pairs: Sequence[tuple[str, str]]) -> None:
     import torch
     import torch.nn.functional as F
 
-    from doctune.prompts import encode_pair
+    from doctune.prompts import encode_pair, set_padding
     from doctune.training.data import collate
     from doctune.training.loss import answer_logits
 
+    set_padding(loaded.tokenizer, loaded.recipe)
     examples = [encode_pair(loaded.tokenizer, loaded.recipe, en, zh, 512) for en, zh in pairs]
     batches = [collate(examples[n::3], loaded.tokenizer.pad_token_id) for n in range(3)]
     optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=4e-3, weight_decay=0.0)

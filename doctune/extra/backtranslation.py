@@ -20,7 +20,7 @@ from doctune.text import flatten, has_cjk, match_key
 Translate = Callable[[Sequence[str]], list[str]]
 
 CHUNK = 64  # texts on average
-_CODE = ("extra/backtranslation.py", "translation.py", "models.py", "prompts.py", "placeholders.py", "text.py")
+_CODE = ("extra/backtranslation.py", "translation.py", "models.py", "prompts", "placeholders.py", "text.py")
 _STUTTER = re.compile(r"([A-Za-z]{1,12}?)\1{5,}")  # a piece of a word six times over
 _PHRASE = 8  # words; a loop of a longer phrase does not fit into an answer often enough to be told from a list
 _TIMES = 3  # a phrase said three times in a row, or a word four times

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from doctune.pyfunc import MODEL_CONFIG
 from doctune.registry.store import Store
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def _fill(store: Store, model: "LoggedModel", weights: Mapping[str, Path], requi
             # a column without a name takes lists, Series, dicts and DataFrames; with a name only the last two
             signature=ModelSignature(inputs=Schema([ColSpec("string")]), outputs=Schema([ColSpec("string")])),
             input_example=EXAMPLE,
+            model_config=MODEL_CONFIG,
             pip_requirements=pinned(requirements),
         )
         store.client.log_model_artifacts(model.model_id, str(staging / "model"))

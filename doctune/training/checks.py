@@ -19,9 +19,9 @@ from doctune.training.precision import number_format
 CLEARLY = 1.25  # an estimate is taken at its word from here on: it is right within a fifth (doctune.training.memory)
 
 
-def check_plan(base: Path, params: TrainParams) -> None:
+def check_plan(base: Path, params: TrainParams, remote_code: bool = False) -> None:
     """Refuse a method that does not fit the base and a run that does not fit in memory; says what the run will take."""
-    model = skeleton(base)
+    model = skeleton(base, remote_code)
     check_length(model, params.max_length)
     check_method(model, params)
     need = estimate(measure(with_method(model, params), params), params, number_format(params) == "bf16")

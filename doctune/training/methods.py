@@ -20,11 +20,11 @@ def adapter_of(params: TrainParams) -> LoraParams | Ia3Params | None:
     return params.ia3 if params.method == "ia3" else params.lora
 
 
-def open_for_training(base: Path, params: TrainParams) -> Loaded:
+def open_for_training(base: Path, params: TrainParams, remote_code: bool = False) -> Loaded:
     """Open the base as the method wants it, adapters in place. `doctune.training.checks` says beforehand what cannot work."""
     from transformers import set_seed
 
-    loaded = load_model(base, nf4=params.method == "qlora")
+    loaded = load_model(base, remote_code=remote_code, nf4=params.method == "qlora")
     set_seed(params.seed)  # adapters begin at random
     model = with_method(loaded.model, params)
     if params.gradient_checkpointing and model is not loaded.model:

@@ -41,13 +41,14 @@ def fine_tune(
     work: Path,
     callbacks: list[Any],
     tokens: Path | None = None,
+    remote_code: bool = False,
 ) -> Trained:
     """Train on rows with `en` and `zh`, keep the weights of the best evaluation.
 
-    Tokens are kept in the folder `tokens`, which runs share, or else in `work`.
+    Tokens are kept in the folder `tokens`, which runs share, or else in `work`. Code of the base's own runs with `remote_code`.
     """
-    check_plan(base, params)
-    loaded = open_for_training(base, params)
+    check_plan(base, params, remote_code)
+    loaded = open_for_training(base, params, remote_code)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     check_template(loaded.tokenizer, loaded.recipe, params.max_length)
     if params.packing:

@@ -24,9 +24,9 @@ from doctune.errors import DoctuneError
 from doctune.files import hash_path, hash_text, whole_file
 from doctune.locks import hold
 from doctune.machine import cores, die_with_parent
-from doctune.prompts import IGNORED, Example, Recipe, encode_pair
+from doctune.prompts import IGNORED, TRANSLATE, Example, Recipe, encode_pair
 
-CODE = ("prompts.py", "placeholders.py", "text.py", "training/tokens.py")
+CODE = ("prompts", "placeholders.py", "text.py", "training/tokens.py")
 LIBRARIES = ("jinja2", "sentencepiece", "tokenizers", "transformers")
 KEPT = 8  # files: train and valid of a few runs
 CHUNK = 1000  # rows encoded and written at a time
@@ -61,7 +61,15 @@ class PairEncoder:
         return f"{self.recipe.model_dump_json()} {self.max_length}"
 
     def __call__(self, row: Row) -> Example:
-        return encode_pair(self.tokenizer, self.recipe, row["en"], row["zh"], self.max_length, row.get("start", 1))
+        return encode_pair(
+            self.tokenizer,
+            self.recipe,
+            row["en"],
+            row["zh"],
+            self.max_length,
+            row.get("start", 1),
+            row.get("task", TRANSLATE),
+        )
 
 
 def tokenised(encode: Encoder, rows: Sequence[Row], folder: Path, workers: int | None = None) -> Any:
