@@ -46,7 +46,7 @@ def main(
     work = CHECKPOINTS / key[:16]
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
         rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
-        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)])
+        trained = fine_tune(base, rows[0], rows[1], params, work, [curves_to(run)])
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
         write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})
@@ -57,7 +57,7 @@ def main(
     )
 
 
-def _curves_to(run: TrainingRun) -> Any:
+def curves_to(run: TrainingRun) -> Any:
     """A callback that logs each point of the curves to MLflow while training runs."""
     from transformers import TrainerCallback
 

@@ -55,8 +55,12 @@ def run_training(
     work: Path,
     callbacks: list[Any],
     optimizer: Any = None,
+    measure_first: bool = False,
 ) -> Trained:
-    """Train `loaded` on encoded examples, resuming from the newest whole checkpoint in `work`."""
+    """Train `loaded` on encoded examples, resuming from the newest whole checkpoint in `work`.
+
+    `measure_first`: the history begins with the validation loss before the first step.
+    """
     import torch
     import transformers
     from transformers import TrainerState, TrainingArguments
@@ -88,6 +92,7 @@ def run_training(
         bf16=bf16,
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
+        eval_on_start=measure_first and last_checkpoint(work) is None,
         eval_steps=params.eval_steps,
         save_strategy="steps",
         save_steps=params.eval_steps,
