@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from doctune.errors import DoctuneError
 from doctune.files import hash_text
 from doctune.leakage import leakage
-from doctune.mixing import is_extra
+from doctune.mixing import is_extra, is_term
 from doctune.near import LONGEST, NGRAMS, NearIndex
 from doctune.section import Section
 from doctune.since import changed
@@ -186,10 +186,10 @@ def _by_hand_first(rows: list[Pair], params: SplitParams) -> list[Pair]:
 
 
 def _distinct(rows: list[Pair], params: SplitParams) -> list[Pair]:
-    """One row of each (en, zh), of a page written by hand where there is one."""
-    first: dict[tuple[str, str], str] = {}
+    """One row of each (en, zh) and task, of a page written by hand where there is one."""
+    first: dict[tuple[str, str, bool], str] = {}
     for row in _by_hand_first(rows, params):
-        first.setdefault((match_key(row["en"]), match_key(row["zh"])), row["id"])
+        first.setdefault((match_key(row["en"]), match_key(row["zh"]), is_term(row)), row["id"])
     chosen = set(first.values())
     return [row for row in rows if row["id"] in chosen]
 
@@ -206,16 +206,17 @@ def _few_copies(rows: list[Pair], params: SplitParams) -> list[Pair]:
     """Rows without those that `near_copies` rows before them, which stay, nearly repeat in source and target.
 
     So no row that stays has that many before it, and a cluster of a thousand is compared with the few that stay of it.
+    Terms, each of which is there once, stay: they are no copies of the titles that they stand in.
     """
-    sides = {row["id"]: (words(row["en"]), words(row["zh"])) for row in rows}
+    sides = {row["id"]: (words(row["en"]), words(row["zh"])) for row in rows if not is_term(row)}
     index = NearIndex(params.near, (LONGEST,), list(sides.values()), inside=True)
     chosen: set[str] = set()
-    for row in _by_hand_first(rows, params):
+    for row in _by_hand_first([row for row in rows if not is_term(row)], params):
         shape = index.shape(*sides[row["id"]])
         if len(index.near(shape)) < params.near_copies:
             index.add(shape)
             chosen.add(row["id"])
-    return [row for row in rows if row["id"] in chosen]
+    return [row for row in rows if row["id"] in chosen or is_term(row)]
 
 
 def _few_generated(rows: list[Pair], params: SplitParams) -> list[Pair]:

@@ -44,7 +44,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def knobs(*sources: dict[str, Any], **more: Any) -> ExtraParams:
-    values = {"folder": "extra", "sources": list(sources), "max_share": 0.5, "max_synthetic_share": 0.25}
+    values = {"folder": "extra", "glossary": [], "glossary_weight": 1.0, "sources": list(sources)}
+    values |= {"max_share": 0.5, "max_synthetic_share": 0.25}
     return validate(ExtraParams, values | more, "extra:")
 
 
@@ -630,7 +631,17 @@ def test_back_translation_says_what_it_lacks(
 
 def stage(folder: Path, **section: Any) -> subprocess.CompletedProcess[str]:
     align = load_section(AlignParams, "align", ROOT / "params.yaml").model_dump()
-    values = {"align": align, "extra": {"folder": "extra", "sources": [], "max_share": 0.5, "max_synthetic_share": 0.2}}
+    values = {
+        "align": align,
+        "extra": {
+            "folder": "extra",
+            "glossary": [],
+            "glossary_weight": 1.0,
+            "sources": [],
+            "max_share": 0.5,
+            "max_synthetic_share": 0.2,
+        },
+    }
     values["extra"] |= section
     (folder.parent / "params.yaml").write_text(json.dumps(values), encoding="utf-8")
     return subprocess.run(
