@@ -186,6 +186,7 @@ def test_rows_have_the_pairs_contract_and_say_where_they_come_from(folder: Path)
         "format": "jsonl",
         "path": "wmt.jsonl",
         "licence": "CC-BY-4.0",
+        "task": "translate",
         "weight": 2.0,
         "synthetic": False,
         "read": 2,
