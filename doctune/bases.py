@@ -1,6 +1,6 @@
 """The base model: fetched from a local folder or a hub and made one folder of safetensors with its recipe.
 
-    models/base/    config.json, *.safetensors, tokenizer files, doctune.json
+    models/fetched/    config.json, *.safetensors, tokenizer files, doctune.json
 
 Weights are safetensors only; pickled weights and a repository's own code are refused unless the `base` section opts in.
 """

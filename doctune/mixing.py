@@ -26,6 +26,11 @@ def is_extra(row: Row) -> bool:
     return "weight" in row
 
 
+def is_term(row: Row) -> bool:
+    """Whether a row asks for a term's rendering; without a task it asks for a translation."""
+    return bool(row.get("task") == "term")
+
+
 def apart(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """The site's own rows, and the extra ones."""
     own: list[Row] = []
@@ -88,7 +93,7 @@ def _distinct(train: Sequence[Row], extra: Sequence[Row]) -> list[Row]:
     if not extra:  # keys of a whole corpus take a while
         return []
     seen = {_pair(row) for row in train}
-    found: dict[tuple[str, str], Row] = {}
+    found: dict[tuple[str, str, bool], Row] = {}
     for row in sorted(extra, key=lambda row: (row["synthetic"], -row["weight"], row["id"])):
         pair = _pair(row)
         if pair not in seen:
@@ -96,8 +101,9 @@ def _distinct(train: Sequence[Row], extra: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
-def _pair(row: Row) -> tuple[str, str]:
-    return match_key(row["en"]), match_key(row["zh"])
+def _pair(row: Row) -> tuple[str, str, bool]:
+    """What makes two rows the same; a term that is a title too is learnt as both."""
+    return match_key(row["en"]), match_key(row["zh"]), is_term(row)
 
 
 def _copies(row: Row) -> list[_Copy]:

@@ -1,6 +1,6 @@
 """Model folders: opening what a stage wrote, and writing one.
 
-models/base/    config.json, *.safetensors, tokenizer files, doctune.json        (doctune.bases)
+models/base/    config.json, *.safetensors, tokenizer files, doctune.json        (doctune.bases, doctune.adapting)
 models/tuned/   the same, or a PEFT adapter (adapter_config.json) on models/base (doctune.pinning)
 
 A base is kept in full precision whatever it was trained in: an adapter trained on 4-bit weights (QLoRA) is put on, and merged

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from doctune.adapting.params import AdaptParams
 from doctune.alignment.params import AlignParams
 from doctune.bases import BaseParams
 from doctune.errors import DoctuneError
@@ -38,6 +39,7 @@ class Params(Section):
     extra: ExtraParams
     split: SplitParams
     base: BaseParams
+    adapt: AdaptParams
     train: TrainParams
     translate: TranslateParams
     evaluate: EvaluateParams

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from doctune.errors import DoctuneError
 from doctune.files import hash_text
 from doctune.leakage import leakage
-from doctune.mixing import is_extra
+from doctune.mixing import is_extra, is_term
 from doctune.near import LONGEST, NGRAMS, NearIndex, few_near
 from doctune.section import Section
 from doctune.since import changed
@@ -213,10 +213,10 @@ def _matches(page: str, patterns: list[str]) -> bool:
 
 
 def _distinct(rows: list[Pair], read: _Read) -> list[Pair]:
-    """One row of each (en, zh), of a page written by hand where there is one."""
-    first: dict[tuple[int, int], str] = {}
+    """One row of each (en, zh) and task, of a page written by hand where there is one."""
+    first: dict[tuple[int, int, bool], str] = {}
     for row in read.by_hand_first(rows):
-        first.setdefault(read.keys(row), row["id"])
+        first.setdefault((*read.keys(row), is_term(row)), row["id"])
     chosen = set(first.values())
     return [row for row in rows if row["id"] in chosen]
 
@@ -230,11 +230,14 @@ def _capped(rows: list[Pair], most: int, read: _Read) -> list[Pair]:
 
 
 def _few_copies(rows: list[Pair], params: SplitParams, read: _Read) -> list[Pair]:
-    """Rows without those that `near_copies` rows before them, which stay, nearly repeat in source and target."""
-    ordered = read.by_hand_first(rows)
+    """Rows without those that `near_copies` rows before them, which stay, nearly repeat in source and target.
+
+    Terms, each of which is there once, stay: they are no copies of the titles that they stand in.
+    """
+    ordered = read.by_hand_first([row for row in rows if not is_term(row)])
     stay = few_near(params.near, LONGEST, read.texts, [read.sides(row) for row in ordered], params.near_copies)
     chosen = {row["id"] for row, stays in zip(ordered, stay, strict=True) if stays}
-    return [row for row in rows if row["id"] in chosen]
+    return [row for row in rows if row["id"] in chosen or is_term(row)]
 
 
 def _few_generated(rows: list[Pair], params: SplitParams, read: _Read) -> list[Pair]:

@@ -32,7 +32,7 @@ from doctune.pretraining import (
     save_base,
     train_tokenizer,
 )
-from doctune.training.params import Ia3Params, LoraParams, TrainParams
+from doctune.training.params import TrainParams, plain
 from flows.server import connect
 
 SHAPE = BaseShape(
@@ -43,30 +43,18 @@ SEED = 17
 
 def settings(steps: int, learning_rate: float) -> TrainParams:
     """Steady at the full learning rate, then down to nothing over the last third, so that a run may be lengthened."""
-    return TrainParams(
-        method="full",
-        lora=LoraParams(r=1, alpha=1, dropout=0.0, targets=["q_proj"]),
-        ia3=Ia3Params(targets=["k_proj"], feedforward=[]),
+    return plain(
         learning_rate=learning_rate,
         epochs=1,
         max_steps=steps,
         batch_tokens=4096,
-        batch_rows=0,
-        gradient_accumulation=1,
-        gradient_checkpointing=False,
-        packing=False,
         warmup_ratio=0.02,
         schedule="warmup_stable_decay",
         weight_decay=0.01,
         label_smoothing=0.1,
         max_length=160,
         eval_steps=250,
-        choose_by="loss",
-        patience=0,
         precision="auto",
-        compile=False,
-        processes=1,
-        loss="",
         seed=SEED,
     )
 

@@ -1,6 +1,6 @@
 """Stage `base`: the base model as one folder of safetensors, from a local folder or a pinned hub revision.
 
-python -m tasks.base --out models/base --report reports/base.json
+python -m tasks.base --out models/fetched --report reports/base.json
 """
 
 from pathlib import Path

@@ -6,12 +6,14 @@
         --out data/splits --report reports/split.json
 
 The report counts what was removed and proves that no test source, nor a near duplicate of one, is in train. Extra rows are
-train rows to every rule of the split; those that it leaves are then weighed and capped.
+train rows to every rule of the split; those that it leaves, and the terms of the glossary pages that are in train, are then
+weighed and capped.
 """
 
 from collections import Counter
 from pathlib import Path
 
+from doctune.extra.glossary import terms
 from doctune.extra.params import ExtraParams
 from doctune.files import read_jsonl, whole_dir, write_json, write_jsonl
 from doctune.mixing import apart, mix
@@ -35,7 +37,9 @@ def main(pairs: Path, since: Path, out: Path, report: Path, extra: Path | None =
         MEMO,
     )
     if extra:
-        splits["train"], summary["extra"] = mix(*apart(splits["train"]), load_section(ExtraParams, "extra"))
+        own, others = apart(splits["train"])
+        knobs = load_section(ExtraParams, "extra")
+        splits["train"], summary["extra"] = mix(own, [*others, *terms(own, knobs)], knobs)
         summary["rows"]["train"] = len(splits["train"])
         summary["rows_by_kind"]["train"] = dict(sorted(Counter(row["kind"] for row in splits["train"]).items()))
     with whole_dir(out) as folder:

@@ -64,7 +64,7 @@ def main(
         fine_tune(base, rows[0], rows[1], params, work, [], tokens=TOKENS, remote_code=trusted)
         return leave()
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
-        trained = fine_tune(base, rows[0], rows[1], params, work, [_curves_to(run)], tokens=TOKENS, remote_code=trusted)
+        trained = fine_tune(base, rows[0], rows[1], params, work, [curves_to(run)], tokens=TOKENS, remote_code=trusted)
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
         write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})
@@ -76,7 +76,7 @@ def main(
     leave()
 
 
-def _curves_to(run: TrainingRun) -> Any:
+def curves_to(run: TrainingRun) -> Any:
     """A callback that logs each point of the curves to MLflow while training runs."""
     from transformers import TrainerCallback
 

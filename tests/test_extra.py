@@ -44,7 +44,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def knobs(*sources: dict[str, Any], **more: Any) -> ExtraParams:
-    values = {"folder": "extra", "sources": list(sources), "max_share": 0.5, "max_synthetic_share": 0.25}
+    values = {"folder": "extra", "glossary": [], "glossary_weight": 1.0, "sources": list(sources)}
+    values |= {"max_share": 0.5, "max_synthetic_share": 0.25}
     return validate(ExtraParams, values | more, "extra:")
 
 
@@ -185,6 +186,7 @@ def test_rows_have_the_pairs_contract_and_say_where_they_come_from(folder: Path)
         "format": "jsonl",
         "path": "wmt.jsonl",
         "licence": "CC-BY-4.0",
+        "task": "translate",
         "weight": 2.0,
         "synthetic": False,
         "read": 2,
@@ -476,7 +478,7 @@ def test_datasets_of_a_hub(tmp_path: Path) -> None:
         "doesn't exist on the Hub or cannot be accessed.; check hub_id",
         "Dataset scripts are no longer supported",
         "could not load me/broken at 0123456789ab from the hub: An error occurred while generating the dataset (",
-        f"the hub did not give it, and the cache has default at {REVISION}; check hub_id, revision",
+        f"Revision '{'f' * 40}' doesn't exist for dataset 'me/pairs' on the Hub",
     )
     for message, said in zip(errors, wanted, strict=True):
         assert isinstance(message, str) and said in message and "\n" not in message, message
@@ -630,7 +632,17 @@ def test_back_translation_says_what_it_lacks(
 
 def stage(folder: Path, **section: Any) -> subprocess.CompletedProcess[str]:
     align = load_section(AlignParams, "align", ROOT / "params.yaml").model_dump()
-    values = {"align": align, "extra": {"folder": "extra", "sources": [], "max_share": 0.5, "max_synthetic_share": 0.2}}
+    values = {
+        "align": align,
+        "extra": {
+            "folder": "extra",
+            "glossary": [],
+            "glossary_weight": 1.0,
+            "sources": [],
+            "max_share": 0.5,
+            "max_synthetic_share": 0.2,
+        },
+    }
     values["extra"] |= section
     (folder.parent / "params.yaml").write_text(json.dumps(values), encoding="utf-8")
     return subprocess.run(

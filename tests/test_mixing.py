@@ -16,7 +16,14 @@ from doctune.mixing import apart, is_extra, mix
 from tests.test_splitting import KNOBS
 
 Row = dict[str, Any]
-OPEN = {"folder": "extra", "sources": [], "max_share": 1.0, "max_synthetic_share": 1.0}
+OPEN = {
+    "folder": "extra",
+    "glossary": [],
+    "glossary_weight": 1.0,
+    "sources": [],
+    "max_share": 1.0,
+    "max_synthetic_share": 1.0,
+}
 
 
 def params(**more: float) -> ExtraParams:

@@ -31,9 +31,10 @@ def test_all_mistakes_are_reported_together(project):
         read_params()
     message = str(error.value)
     for mistake in (
-        "4 mistake(s)",
+        "7 mistake(s)",
         "crawl.colour: unknown key",
         "train.learning_rate: missing",
+        "adapt.learning_rate: missing",
         "train.learning_rat: unknown key",
         "train.epochs:",
     ):

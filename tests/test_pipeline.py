@@ -26,6 +26,7 @@ STAGES = (
     "split",
     "card",
     "base",
+    "adapt",
     "train",
     "translate_base",
     "translate_tuned",

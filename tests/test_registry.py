@@ -45,6 +45,13 @@ stages:
     cmd: python -m tasks.split
     outs:
     - {path: SPLITS, hash: md5, md5: bbbb.dir}
+  adapt:
+    cmd: python -m tasks.adapt
+    params:
+      params.yaml:
+        adapt: {epochs: 0.0}
+    outs:
+    - {path: BASE, hash: md5, md5: eeee.dir}
   train:
     cmd: python -m tasks.train
     params:
@@ -132,7 +139,12 @@ def write_files(folder: Path, weights: str = "权重一") -> Files:
     write_text(files.plots / "scores.png", "png")
     write_text(files.curves, CURVES)
     write_json(files.train_report, {"train_key": KEY, "method": "full", "steps": 30})
-    write_text(files.dvc_lock, DVC_LOCK.replace("SPLITS", str(files.splits)).replace("MODEL", str(files.model)))
+    write_text(
+        files.dvc_lock,
+        DVC_LOCK.replace("SPLITS", str(files.splits))
+        .replace("MODEL", str(files.model))
+        .replace("BASE", str(files.base)),
+    )
     assert files.register_report and files.onnx and files.export_report
     write_json(files.register_report, {"name": "doctune", "model_hash": registry.model_hash(files)})
     write_text(files.onnx / "model.onnx", "图")
@@ -400,6 +412,7 @@ def test_same_model_is_registered_once(store: Store, files: Files) -> None:
     wanted = {
         "model_hash": registry.model_hash(files),
         "data_revision": "examples/site@aaaa.dir",
+        "dvc_base": "eeee.dir",
         "dvc_model": "cccc.dir",
         "dvc_data": "bbbb.dir",
         "git_commit": "unknown",
@@ -652,10 +665,19 @@ def test_data_revision(files: Files, tmp_path: Path, entry: str, wanted: str) ->
 def test_lineage_without_dvc_and_git(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.dvc_lock.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
-    unknown = dict.fromkeys(("data_revision", "dvc_model", "dvc_data", "git_commit"), "unknown")
+    unknown = dict.fromkeys(("data_revision", "dvc_base", "dvc_model", "dvc_data", "git_commit"), "unknown")
     assert lineage(files, tmp_path) == unknown
     monkeypatch.setenv("DOCTUNE_PRESET", "k8s-small")
     assert lineage(files, tmp_path) == unknown | {"preset": "k8s-small"}
+
+
+def test_an_adapted_base_is_named_by_its_content(files: Files, tmp_path: Path) -> None:
+    fetched = lineage(files, tmp_path)
+    assert fetched["dvc_base"] == "eeee.dir" and "adapt_epochs" not in fetched
+    text = files.dvc_lock.read_text(encoding="utf-8")
+    write_text(files.dvc_lock, text.replace("eeee.dir", "ffff.dir").replace("epochs: 0.0", "epochs: 2.0"))
+    adapted = lineage(files, tmp_path)
+    assert adapted == fetched | {"dvc_base": "ffff.dir", "adapt_epochs": "2.0"}
 
 
 def test_git_commit(tmp_path: Path) -> None:

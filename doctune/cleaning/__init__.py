@@ -2,6 +2,7 @@
 
 reason_to_drop("NoExecute", "NoExecute", limits)                    # "untranslated"
 reason_to_drop("Pods run on nodes.", "Pod 运行在节点上。", limits)      # None: the pair stays
+reason_to_drop("etcd", "etcd", limits, term=True)                    # None: a term may keep its name
 mask("Ask jane@corp.io.", "请询问 jane@corp.io。")                    # ("Ask name@example.com.", ..., ("email",))
 
 languages.py    is it Simplified Chinese, was it decoded right
@@ -98,13 +99,18 @@ RULES: tuple[tuple[str, Callable[[_Pair], bool]], ...] = (
     ("links_differ", lambda pair: links_differ(pair.en, pair.zh)),
 )
 REASONS = tuple(reason for reason, _ in RULES)
+TERM_RULES = tuple(  # a term may keep its name (etcd), and an abbreviation may be written out (HPA)
+    (reason, rule) for reason, rule in RULES if reason not in ("untranslated", "length_ratio")
+)
 
 
-def reason_to_drop(en: str, zh: str, limits: Limits) -> str | None:
-    """The first reason to drop a pair, or None to keep it. Texts are raw: markup and hard-wrapped lines are allowed."""
-    en, zh = normalise(flatten(en, "en")), flatten(zh, "zh")
-    pair = _Pair(en, zh, limits)
-    return next((reason for reason, holds in RULES if holds(pair)), None)
+def reason_to_drop(en: str, zh: str, limits: Limits, term: bool = False) -> str | None:
+    """The first reason to drop a pair, or None to keep it. Texts are raw: markup and hard-wrapped lines are allowed.
+
+    `term`: the pair is a term and its rendering, to which fewer rules apply.
+    """
+    pair = _Pair(normalise(flatten(en, "en")), flatten(zh, "zh"), limits)
+    return next((reason for reason, holds in (TERM_RULES if term else RULES) if holds(pair)), None)
 
 
 def _words(text: str) -> str:

@@ -8,12 +8,14 @@
     # {..., "read": 9000, "dropped": {"length_ratio": 120, "repeated": 40}, "capped": 3840, "kept": 5000}
 
 A pair's place (`page`) is its source, its `kind` is unknown, and its `score` says that whoever made the source paired it.
+Rows of a source of terms have the `kind` and the `task` "term".
 """
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +23,7 @@ from doctune.cleaning import Limits, mask, reason_to_drop
 from doctune.errors import DoctuneError
 from doctune.extra import shapes
 from doctune.extra.files import lines, objects
-from doctune.extra.params import BackTranslation, ExtraParams, FileSource, HubSource, Source
+from doctune.extra.params import TERM_CHARS, BackTranslation, ExtraParams, FileSource, HubSource, Source
 from doctune.files import hash_text
 from doctune.text import flatten, has_cjk, match_key
 
@@ -68,7 +70,10 @@ def _collect(source: Source, params: ExtraParams, limits: Limits, work: Path) ->
     tally = _Tally()
     about, found = _open(source, params)
     synthetic = isinstance(source, BackTranslation)
-    chosen = _cap(_clean(found, limits, tally, source_to_come=synthetic), source.max_rows)
+    term = not isinstance(source, BackTranslation) and source.task == "term"
+    limits = replace(limits, max_chars=min(TERM_CHARS, limits.max_chars)) if term else limits
+    judge = partial(_no_target, limits=limits) if synthetic else partial(reason_to_drop, limits=limits, term=term)
+    chosen = _cap(_clean(found, judge, tally), source.max_rows)
     capped = tally.good - len(chosen)
     if isinstance(source, BackTranslation):
         chosen = _translated(chosen, source, params, limits, work, tally)
@@ -79,12 +84,13 @@ def _collect(source: Source, params: ExtraParams, limits: Limits, work: Path) ->
             "en": pair.en,
             "zh": pair.zh,
             "page": page,
-            "kind": "text",
+            "kind": "term" if term else "text",
             "method": source.format,
             "score": 1.0,
             "weight": source.weight,
             "synthetic": synthetic,
             "source": source.name,
+            **({"task": "term"} if term else {}),
         }
         for pair in chosen
     ]
@@ -92,6 +98,7 @@ def _collect(source: Source, params: ExtraParams, limits: Limits, work: Path) ->
         "format": source.format,
         **about,
         "licence": source.licence,
+        "task": "term" if term else "translate",
         "weight": source.weight,
         "synthetic": synthetic,
         "read": tally.read,
@@ -147,8 +154,10 @@ def _chinese(source: BackTranslation, params: ExtraParams) -> Iterator[Any]:
         yield record[source.column]
 
 
-def _clean(found: Iterable[shapes.Texts | str], limits: Limits, tally: _Tally, source_to_come: bool) -> Iterator[_Kept]:
-    """The pairs that stay, each once; the rest is counted by reason. With `source_to_come` only the Chinese is judged."""
+def _clean(
+    found: Iterable[shapes.Texts | str], judge: Callable[[str, str], str | None], tally: _Tally
+) -> Iterator[_Kept]:
+    """The pairs that stay, each once; the rest is counted by reason, as `judge` says it of English and Chinese."""
     seen: set[str] = set()
     for texts in found:
         tally.read += 1
@@ -159,7 +168,7 @@ def _clean(found: Iterable[shapes.Texts | str], limits: Limits, tally: _Tally, s
             tally.dropped["not_text"] += 1
             continue
         pair = _Kept(*((text or "").strip() for text in texts))
-        reason = _unwritable(pair) or (_no_target(pair.zh, limits) if source_to_come else reason_to_drop(*pair, limits))
+        reason = _unwritable(pair) or judge(*pair)
         key = "" if reason else hash_text(match_key(pair.en), match_key(pair.zh))[:24]
         if reason or key in seen:
             tally.dropped[reason or "repeated"] += 1
@@ -180,7 +189,7 @@ def _unwritable(pair: _Kept) -> str | None:
     return None
 
 
-def _no_target(zh: str, limits: Limits) -> str | None:
+def _no_target(_: str, zh: str, limits: Limits) -> str | None:
     """What can be said against a Chinese text before its English is made."""
     if not zh:
         return "empty"

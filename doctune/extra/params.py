@@ -4,9 +4,12 @@ extra:
   folder: extra                       # everything below lies in it, so that DVC sees when it changes
   max_share: 0.5                      # extra rows among all training rows
   max_synthetic_share: 0.25           # back-translated rows among all training rows
+  glossary: ["reference/glossary/*"]  # globs of the site's pages whose titles are terms
+  glossary_weight: 2.0
   sources:
   - {name: wmt, format: tsv, path: wmt.tsv.gz, licence: CC-BY-4.0, weight: 0.5, max_rows: 20000}
   - {name: news, format: hub, hub_id: someone/news, revision: 3f2a..., split: train, licence: CC0-1.0}
+  - {name: words, format: tsv, path: terms.tsv, task: term, licence: ours, weight: 2.0}
   - {name: blog, format: backtranslation, path: blog.txt, model: zh-en, licence: ours, max_rows: 2000}
 """
 
@@ -19,6 +22,8 @@ from pydantic import AfterValidator, Field, model_validator
 from doctune.section import Section, Slug
 
 Direction = Literal["en-zh", "zh-en"]
+Task = Literal["translate", "term"]  # what a row asks of the model: a text's translation, or a term's rendering
+TERM_CHARS = 80  # a longer text is no term
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -68,6 +73,7 @@ class FileSource(Section):
     licence: Licence
     columns: Columns | None = None
     direction: Direction = "en-zh"
+    task: Task = "translate"
     weight: Weight = 1.0
     max_rows: Most | None = None
 
@@ -91,6 +97,7 @@ class HubSource(Section):
     licence: Licence
     columns: Columns | None = None
     direction: Direction = "en-zh"
+    task: Task = "translate"
     weight: Weight = 1.0
     max_rows: Most | None = None
 
@@ -127,6 +134,10 @@ class ExtraParams(Section):
 
     folder: str = Field(min_length=1)
     sources: list[Source]
+    glossary: list[str] = Field(
+        description="globs of pages whose titles are terms of their own in train, as extra rows"
+    )
+    glossary_weight: Weight
     max_share: float = Field(ge=0, le=1)
     max_synthetic_share: float = Field(ge=0, le=1)
 

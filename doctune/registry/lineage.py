@@ -58,20 +58,24 @@ def model_hash(files: Files) -> str:
 
 
 def lineage(files: Files, root: Path) -> dict[str, str]:
-    """The tags of a run and of a version: source revision, DVC's hashes, commit of the code, what the flow says."""
+    """The tags of a run and of a version: source revision, DVC's hashes, commit of the code, what the flow says.
+
+    `dvc_base` is the content that the model was made from, be it fetched or adapted; `adapt_epochs` says the latter.
+    """
     lock = _stages(files.dvc_lock)
     return {
         "data_revision": _data_revision(lock),
+        "dvc_base": _dvc_hash(lock, files.base),
         "dvc_model": _dvc_hash(lock, files.model),
         "dvc_data": _dvc_hash(lock, files.splits),
+        **_adaptation(lock),
         **environment(root),
     }
 
 
 def train_params(files: Files) -> dict[str, Any]:
     """The train section that dvc.lock says the model was made with; empty where DVC did not run the stage."""
-    found = _stages(files.dvc_lock).get("train", {}).get("params", {}).get("params.yaml", {}).get("train", {})
-    return dict(found)
+    return _params(_stages(files.dvc_lock), "train")
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -126,6 +130,16 @@ def _stages(dvc_lock: Path) -> dict[str, Any]:
             f"wanted DVC's stages in {dvc_lock}, got {type(lock).__name__}; restore it with git checkout"
         )
     return {name: stage for name, stage in lock.get("stages", {}).items() if isinstance(stage, dict)}
+
+
+def _params(stages: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """The section that a stage of the same name was run with."""
+    return dict(stages.get(section, {}).get("params", {}).get("params.yaml", {}).get(section, {}))
+
+
+def _adaptation(stages: Mapping[str, Any]) -> dict[str, str]:
+    epochs = _params(stages, "adapt").get("epochs", 0)
+    return {"adapt_epochs": str(epochs)} if epochs else {}
 
 
 def _dvc_hash(stages: Mapping[str, Any], out: Path) -> str:

@@ -52,15 +52,19 @@ class TrainingRun:
 
 @contextmanager
 def training_run(
-    store: Store, train_key: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None
+    store: Store,
+    train_key: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str] | None = None,
+    kind: str = "train",
 ) -> Iterator[TrainingRun]:
     """Open the run of `train_key`, the unfinished one if there is one, and record system metrics meanwhile.
 
-    It ends FINISHED, FAILED on an error or KILLED on an interrupt. `params` may be nested.
+    It ends FINISHED, FAILED on an error or KILLED on an interrupt. `params` may be nested; the run's name begins with its `kind`.
     """
     from mlflow.system_metrics import system_metrics_monitor as system
 
-    run = _begin(store, train_key, params, {**environment(store.root), **(tags or {})}, None)
+    run = _begin(store, train_key, params, {**environment(store.root), **(tags or {})}, None, kind)
     steps = _last_steps(store, run)
     monitors: Any = system  # MLflow leaves it untyped
     monitor = monitors.SystemMetricsMonitor(run.info.run_id, resume_logging=bool(steps), tracking_uri=store.uri)
@@ -112,7 +116,12 @@ def replay_run(
 
 @told
 def _begin(
-    store: Store, train_key: str, params: Mapping[str, Any], tags: Mapping[str, str], start: int | None
+    store: Store,
+    train_key: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    start: int | None,
+    kind: str = "train",
 ) -> "Run":
     from mlflow.entities import Param, RunTag
 
@@ -120,7 +129,7 @@ def _begin(
     run = next((run for run in _runs(store, train_key) if run.info.status != "FINISHED"), None)
     if run is None:
         run = client.create_run(
-            store.experiment_id, start, {TRAIN_KEY: train_key, **_ours(tags)}, f"train-{train_key[:8]}"
+            store.experiment_id, start, {TRAIN_KEY: train_key, **_ours(tags)}, f"{kind}-{train_key[:8]}"
         )
     else:
         client.update_run(run.info.run_id, status="RUNNING")

@@ -1,6 +1,6 @@
 """The `train` section of params.yaml."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -67,3 +67,23 @@ class TrainParams(Section):
     processes: int = Field(ge=1)
     loss: str = Field(pattern=LOSS_PATTERN)
     seed: int = Field(ge=0)
+
+
+def plain(**knobs: Any) -> TrainParams:
+    """A run that trains all weights with none of the options, other than `knobs`: a base made from scratch, or read on."""
+    options = {
+        "method": "full",
+        "lora": LoraParams(r=1, alpha=1, dropout=0.0, targets=["none"]),
+        "ia3": Ia3Params(targets=["none"], feedforward=[]),
+        "max_steps": -1,
+        "batch_rows": 0,
+        "gradient_accumulation": 1,
+        "gradient_checkpointing": False,
+        "packing": False,
+        "choose_by": "loss",
+        "patience": 0,
+        "compile": False,
+        "processes": 1,
+        "loss": "",
+    }
+    return TrainParams.model_validate(options | knobs)

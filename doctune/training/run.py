@@ -82,10 +82,12 @@ def run_training(
     callbacks: list[Any],
     optimizer: Any = None,
     valid_rows: list[dict[str, Any]] | None = None,
+    measure_first: bool = False,
 ) -> Trained:
     """Train `loaded` on encoded examples, resuming from the newest whole checkpoint in `work`.
 
-    `valid_rows` are the texts of `valid`, for `choose_by: chrf`.
+    `valid_rows` are the texts of `valid`, for `choose_by: chrf`; `measure_first`: the history begins with the validation loss
+    before the first step.
     """
     import torch
     import transformers
@@ -130,6 +132,7 @@ def run_training(
         fp16=precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
+        eval_on_start=measure_first and last_checkpoint(work) is None,
         eval_steps=params.eval_steps or 1,
         save_strategy="steps",
         save_steps=params.eval_steps or 1,

@@ -1,0 +1,112 @@
+"""Continued pretraining of a causal base: the pages' documents as rows of tokens, each token predicted from those before it.
+
+    adapted = adapt(base, texts, params, work=Path(".doctune/adapting/3f2a..."), callbacks=[])
+    save_adapted(adapted.loaded, base, Path("models/base"))
+    adapted.facts["valid_perplexity"]        # {"before": 14.2, "after": 6.1}
+
+Documents are put one behind the other, each closed with the end token, and cut into rows of equal length, so that nothing
+is padding. A row's tokens attend to all before them in it, those of the document before included: that is how causal models
+are pretrained, and the end token tells them to forget. (Packing in fine-tuning is another thing: there attention stays
+within an example.) The run itself, its checkpoints and its resuming are fine-tuning's (doctune.training.run).
+"""
+
+import math
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from doctune.adapting.params import AdaptParams
+from doctune.adapting.texts import Texts
+from doctune.errors import DoctuneError
+from doctune.files import whole_dir
+from doctune.models import Loaded, load_model
+from doctune.prompts import Example
+from doctune.training.data import Examples
+from doctune.training.params import TrainParams, plain
+from doctune.training.run import Trained, run_training
+from doctune.training.tokens import in_memory
+
+WRITTEN_ANEW = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "README.md")
+
+
+class TokenRows(Examples):
+    """Examples of documents whose every token is a label."""
+
+    def __init__(self, tokenizer: Any, documents: Iterable[str], length: int):
+        rows = rows_of_tokens(tokenizer, documents, length)
+        super().__init__(in_memory([Example(ids, ids, False, False) for ids in rows]))
+
+
+def rows_of_tokens(tokenizer: Any, documents: Iterable[str], length: int) -> list[list[int]]:
+    """Documents one behind the other, cut every `length` tokens; a last row of one token, which predicts nothing, is left out."""
+    end = int(tokenizer.eos_token_id)
+    stream: list[int] = []
+    for document in documents:
+        stream += tokenizer(document, verbose=False)["input_ids"]  # a model's limit is no limit of a document
+        if stream[-1] != end:
+            stream.append(end)
+    return [row for at in range(0, len(stream), length) if len(row := stream[at : at + length]) > 1]
+
+
+def adapt(
+    base: Path, texts: Texts, params: AdaptParams, work: Path, callbacks: list[Any], remote_code: bool = False
+) -> Trained:
+    """Train all weights of `base` on `texts.train`, keep those of the lowest loss on `texts.valid`."""
+    refuse_seq2seq(base, remote_code)
+    loaded = load_model(base, remote_code=remote_code)
+    if loaded.tokenizer.eos_token_id is None:
+        raise DoctuneError("adapt wants an end token between documents, but the base's tokenizer names no eos_token")
+    positions = getattr(loaded.model.config, "max_position_embeddings", None)
+    if positions is not None and params.max_length > positions:
+        raise DoctuneError(
+            f"adapt.max_length is {params.max_length}, but the base has {positions} positions; set it to {positions} or less"
+        )
+    train, valid = (TokenRows(loaded.tokenizer, part, params.max_length) for part in (texts.train, texts.valid))
+    trained = run_training(loaded, train, valid, run_params(params), work, callbacks, measure_first=True)
+    losses = [(entry["step"], entry["eval_loss"]) for entry in trained.history if "eval_loss" in entry]
+    before = next(loss for step, loss in losses if step == 0)
+    after = min(loss for step, loss in losses if step > 0)
+    perplexity = {"before": round(math.exp(before), 3), "after": round(math.exp(after), 3)}
+    return trained._replace(facts={**trained.facts, "valid_loss": round(after, 5), "valid_perplexity": perplexity})
+
+
+def refuse_seq2seq(base: Path, remote_code: bool = False) -> None:
+    """Before a weight is read: an encoder-decoder does not continue texts."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(base, trust_remote_code=remote_code, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise DoctuneError(f"{base} cannot be opened as a model: {' '.join(str(error).split())[:300]}") from error
+    if config.is_encoder_decoder:
+        raise DoctuneError(
+            f"adapt.epochs wants a causal base, but {base} is an encoder-decoder ({config.model_type}), which does not continue "
+            "texts; set adapt.epochs to 0, or take a causal base"
+        )
+
+
+def run_params(params: AdaptParams) -> TrainParams:
+    """The same run as the train section would describe it: all weights, no smoothing, so that the loss is a perplexity's."""
+    return plain(
+        learning_rate=params.learning_rate,
+        epochs=params.epochs,
+        batch_tokens=params.batch_tokens,
+        warmup_ratio=params.warmup_ratio,
+        schedule="cosine",
+        weight_decay=params.weight_decay,
+        label_smoothing=0.0,
+        max_length=params.max_length,
+        eval_steps=params.eval_steps,
+        precision=params.precision,
+        seed=params.seed,
+    )
+
+
+def save_adapted(loaded: Loaded, base: Path, out: Path) -> None:
+    """The base's folder with the new weights. Its card goes: it describes other weights, and reports/base.json names their origin."""
+    with whole_dir(out) as tmp:
+        shutil.copytree(
+            base, tmp, ignore=shutil.ignore_patterns(*WRITTEN_ANEW), copy_function=shutil.copyfile, dirs_exist_ok=True
+        )
+        loaded.model.save_pretrained(tmp, safe_serialization=True)
