@@ -58,6 +58,8 @@ def settings(steps: int, learning_rate: float) -> TrainParams:
         max_length=160,
         eval_steps=250,
         precision="auto",
+        reporters=[],
+        price_per_hour=0.0,
         seed=SEED,
     )
 

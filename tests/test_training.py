@@ -40,6 +40,8 @@ SETTINGS = {
     "max_length": 128,
     "eval_steps": 4,
     "precision": "fp32",
+    "reporters": [],
+    "price_per_hour": 0.0,
     "seed": 3,
 }
 

@@ -34,4 +34,6 @@ class TrainParams(Section):
     max_length: int = Field(ge=8)
     eval_steps: int = Field(ge=1)
     precision: Literal["auto", "bf16", "fp32"]
+    reporters: list[Literal["tensorboard", "wandb"]]
+    price_per_hour: float = Field(ge=0)
     seed: int = Field(ge=0)

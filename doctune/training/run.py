@@ -19,6 +19,7 @@ from doctune.training.data import EncodedPairs
 from doctune.training.methods import add_adapter
 from doctune.training.params import TrainParams
 from doctune.training.precision import use_bf16
+from doctune.training.reporters import check_reporters, reporting
 
 LOG_STEPS = 10
 
@@ -38,6 +39,7 @@ def fine_tune(
     callbacks: list[Any],
 ) -> Trained:
     """Train on rows with `en` and `zh`, keep the weights of the lowest validation loss."""
+    check_reporters(params)
     loaded = load_model(base)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     model = add_adapter(loaded.model, params.lora, loaded.seq2seq) if params.method == "lora" else loaded.model
@@ -97,7 +99,7 @@ def run_training(
         greater_is_better=False,
         logging_steps=LOG_STEPS,
         logging_first_step=True,
-        report_to="none",
+        **reporting(params, work.name),
         disable_tqdm=not interactive,
         seed=params.seed,
         data_seed=params.seed,

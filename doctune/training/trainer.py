@@ -15,6 +15,7 @@ from transformers import Trainer
 
 from doctune.training.data import BucketSampler, EncodedPairs, collate, cost
 from doctune.training.loss import answer_logits
+from doctune.training.meter import Meter
 
 
 class TranslationTrainer(Trainer):
@@ -28,8 +29,7 @@ class TranslationTrainer(Trainer):
     def __init__(self, *args: Any, batch_tokens: int, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.batch_tokens = batch_tokens
-        self.tokens_seen = 0
-        self._clock = (time.perf_counter(), 0)
+        self.meter = Meter(self.args.world_size)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return self.accelerator.prepare(self._loader(self.train_dataset, shuffle=True))
@@ -47,9 +47,9 @@ class TranslationTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        logits, targets = answer_logits(model, inputs)
         if model.training:
-            self.tokens_seen += targets.numel()
+            self.meter.count(inputs, bool(self.model.config.is_encoder_decoder), self.state.global_step)
+        logits, targets = answer_logits(model, inputs)
         loss = F.cross_entropy(
             logits.float(), targets, label_smoothing=self.args.label_smoothing_factor if model.training else 0.0
         )
@@ -59,7 +59,7 @@ class TranslationTrainer(Trainer):
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Mean negative log-likelihood a token (nats) over the validation rows."""
-        was_training = self.model.training
+        began, was_training = time.perf_counter(), self.model.training
         self.model.eval()
         total, tokens = 0.0, 0
         with torch.no_grad():
@@ -73,12 +73,18 @@ class TranslationTrainer(Trainer):
         metrics = {f"{metric_key_prefix}_loss": total / max(tokens, 1)}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._clock = (time.perf_counter(), self.tokens_seen)  # evaluation is not training time
+        self.meter.pause(began)
         return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Adds what the meter reads, and the perplexity: e to the validation loss, so a token of this model's tokenizer."""
         if "loss" in logs:
-            (then, seen), now = self._clock, time.perf_counter()
-            logs["tokens_per_second"] = round((self.tokens_seen - seen) / max(now - then, 1e-9), 1)
-            self._clock = (now, self.tokens_seen)
+            logs |= self.meter.read(self.state.global_step, self.state.max_steps)
+        if "eval_loss" in logs:
+            logs["eval_perplexity"] = perplexity(logs["eval_loss"])
+            logs |= self.meter.left(self.state.global_step, self.state.max_steps)
         super().log(logs, *args, **kwargs)
+
+
+def perplexity(loss: float) -> float:
+    return torch.tensor(loss, dtype=torch.float64).exp().item()  # too large: infinity, where math.exp would raise
