@@ -83,8 +83,13 @@ class Estimate:
             ("padding, measured", f"{self.padding_share:.1%}"),
             ("peak memory, measured", f"{self.peak_memory_mb:,.0f} MiB"),
             ("hours", f"{self.hours:.2f} ({clock(3600 * self.hours)})"),
-            *([("money", f"{self.money:,.2f} at {self.price_per_hour:g} an hour")] if self.price_per_hour else []),
+            *([("money", in_money(self.hours, self.price_per_hour))] if self.price_per_hour else []),
         ]
+
+
+def in_money(hours: float, price: float) -> str:
+    money = hours * price
+    return f"{f'{money:,.2f}' if money >= 0.1 else f'{money:.1g}'} at {price:g} an hour"
 
 
 class Told(TrainerCallback):
@@ -104,7 +109,7 @@ class Told(TrainerCallback):
         if self.plan is None or speed is None or state.global_step < self.first + WARM_UP:
             return
         hours, price = self.plan.hours(speed), self.params.price_per_hour
-        money = f", {hours * price:,.2f} in money at {price:g} an hour" if price else ""
+        money = f", {in_money(hours, price)}" if price else ""
         print(f"at {speed:,.0f} tokens/s it takes {clock(3600 * hours)} from start to end{money}", flush=True)
         self.plan = None  # said once
 
