@@ -11,6 +11,7 @@ import contextvars
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -86,4 +87,4 @@ def description(stage: str, progress: Progress) -> str:
 def _cell(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() or 1000 <= value < inf else f"{value:.4g}"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from doctune.files import write_json
 from doctune.progress import progress_file, report_progress
 from flows.progress import Artifact, shown_progress
+from flows.summary import TRAINING, _made
 from tests.test_flow_runs import finish, last_run, server, start
 from tests.toy import made, toy, wait_for
 
@@ -83,3 +85,19 @@ def test_a_server_that_never_answers_holds_nothing_up(tmp_path, monkeypatch):
     with shown_progress(tmp_path, "train"):
         pass
     assert time.monotonic() - began < 20
+
+
+MEASURED = {"tokens_per_second": 5210.4, "peak_memory_mb": 1840.2, "minutes": 2.51}
+
+
+@pytest.mark.parametrize(
+    ("measured", "wanted"),
+    [
+        pytest.param(MEASURED, "288 updates in 2.5 minutes, 5,210 tokens/s, 1,840 MiB", id="all of it"),
+        pytest.param({"minutes": 2.51}, "288 updates in 2.5 minutes", id="resumed after its last step"),
+    ],
+)
+def test_a_run_s_table_says_what_training_took(tmp_path, measured, wanted):
+    facts = {"parameters": 7_576_064, "trainable_parameters": 7_313_920, "steps": 288, "measured": measured}
+    write_json(tmp_path / TRAINING, facts)
+    assert _made(tmp_path, version=None) == [f"- trained 7.31 of 7.58 M parameters for {wanted}"]

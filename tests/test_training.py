@@ -1,6 +1,5 @@
 """Training: batches, the loss at answer positions, methods, resuming, and what is refused before the first step."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -21,7 +20,6 @@ from doctune.training.data import BucketSampler, Cost, collate, cost
 from doctune.training.loss import answer_logits
 from doctune.training.params import TrainParams
 from doctune.training.run import fine_tune
-from doctune.training.watching import write_curves
 from doctune.translation import TranslateParams, make_translator
 from tests.tiny import ROWS, tiny_marian, tiny_qwen
 
@@ -184,28 +182,6 @@ def test_old_runs_are_pruned_and_one_s_own_never(tmp_path):
 def test_what_cannot_work_is_refused_before_the_first_step(bases, tmp_path, change, message):
     with pytest.raises(DoctuneError, match=message):
         fine_tune(bases["marian"], ROWS, ROWS[:8], params(**change), tmp_path / "work", [])
-
-
-def test_curves_have_one_row_a_step(tmp_path):
-    write_curves(
-        [
-            {
-                "step": 1,
-                "epoch": 0.1,
-                "loss": 3.0,
-                "learning_rate": 1e-3,
-                "tokens_per_second": 90.0,
-                "grad_norm": 1.0,
-                "seconds": 1.5,
-            },
-            {"step": 1, "epoch": 0.1, "eval_loss": 2.5, "seconds": 2.0},
-            {"step": 2, "train_runtime": 3.0},
-        ],
-        tmp_path / "curves.csv",
-    )
-    with (tmp_path / "curves.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 1 and rows[0]["loss"] == "3.0" and rows[0]["eval_loss"] == "2.5" and "grad_norm" not in rows[0]
 
 
 def test_a_base_is_only_read(bases, tmp_path):

@@ -218,7 +218,7 @@ def test_progress_as_prefect_shows_it(tmp_path, monkeypatch):
         "| step | loss | eval loss | tokens per second |",
         "|---|---|---|---|",
         "| 10 | 2.346 |  |  |",
-        "| 12,000 |  | 2.5 | 5210 |",
+        "| 12,000 |  | 2.5 | 5,210 |",
     ]
 
 

@@ -76,9 +76,8 @@ class ProgressFile(TrainerCallback):
                 {"step": step, **{name: row[name] for name in self.shown if name in row}}
                 for step, row in curve(state.log_history)
             ]
-            report_progress(
-                self.stage, state.global_step, state.max_steps, in_words(logs), points, logs.get("seconds_left")
-            )
+            text = in_words({name: value for name, value in logs.items() if name != "seconds_left"})  # said beside it
+            report_progress(self.stage, state.global_step, state.max_steps, text, points, logs.get("seconds_left"))
 
 
 class LastPoint(TrainerCallback):
