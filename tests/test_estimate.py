@@ -53,7 +53,7 @@ def test_arithmetic():
         "updates": "100 (40 an epoch), 5 evaluations",
         "tokens/s, measured": "1,000 over 10 updates",
         "padding, measured": "3.1%",
-        "peak memory, measured": "1,840 MiB",
+        "peak memory of the probe": "1,840 MiB",
         "hours": "0.04 (2:30)",
         "money": "1.25 at 30 an hour",
     }

@@ -5,7 +5,8 @@
 
 The speed is measured by a probe: the real training on the real data, ended after 13 updates as a kill would end it, in a
 folder that is thrown away with its weights. An evaluation is reckoned at a third of the work of training on as many rows
-(forward only); translating for `choose_by: chrf` and writing checkpoints come on top.
+(forward only); translating for `choose_by: chrf` and writing checkpoints come on top. Memory is the probe's: a longer run meets
+batches of more shapes, and on a processor takes more for them.
 """
 
 import tempfile
@@ -81,7 +82,7 @@ class Estimate:
             ("updates", f"{plan.updates:,} ({plan.updates_per_epoch:,} an epoch), {plan.evaluations:,} evaluations"),
             ("tokens/s, measured", f"{self.tokens_per_second:,.0f} over {self.probed} updates"),
             ("padding, measured", f"{self.padding_share:.1%}"),
-            ("peak memory, measured", f"{self.peak_memory_mb:,.0f} MiB"),
+            ("peak memory of the probe", f"{self.peak_memory_mb:,.0f} MiB"),
             ("hours", f"{self.hours:.2f} ({clock(3600 * self.hours)})"),
             *([("money", in_money(self.hours, self.price_per_hour))] if self.price_per_hour else []),
         ]
