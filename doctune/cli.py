@@ -38,6 +38,32 @@ def run(
 
 
 @app.command()
+def estimate(
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")] = None,
+    base: Annotated[Path, typer.Option(help="The base, as its stage makes it.")] = Path("models/base"),
+    splits: Annotated[Path, typer.Option(help="The splits, as their stage makes them.")] = Path("data/splits"),
+) -> None:
+    """Tell what training will take here: tokens, hours, memory, money. Trains for 13 updates and keeps nothing."""
+    from contextlib import redirect_stdout
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from doctune.files import read_jsonl
+    from doctune.params import effective
+    from doctune.training.estimate import estimate
+
+    params = effective(None, overrides or []).train
+    train, valid = (read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid"))
+    with redirect_stdout(sys.stderr):  # the probe's own lines
+        found = estimate(base, train, valid, params)
+    table = Table(show_header=False)
+    for name, value in found.rows():
+        table.add_row(name, value)
+    Console().print(table)
+
+
+@app.command()
 def translate(
     texts: Annotated[
         list[str] | None, typer.Argument(help="English texts; without any, one a line from standard input.")

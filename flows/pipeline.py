@@ -30,6 +30,7 @@ from doctune.locks import hold
 from flows.child import GRACE_SECONDS, Stop
 from flows.dead_locks import drop_dead_locks
 from flows.graph import Dag, Stage
+from flows.progress import shown_progress
 from flows.stage_run import StageFailed, StageStopped, run_stage
 from flows.summary import Row, RunSummary, summarise
 
@@ -137,7 +138,10 @@ def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, R
             else:
                 message = _some(verdict.stale)
                 logger.info("%s: %s", name, message)
-                ran = run_stage(root, name, checkout=verdict.restorable, log=logger.info, stop=stop, flow_run_id=run_id)
+                with shown_progress(root, name):
+                    ran = run_stage(
+                        root, name, checkout=verdict.restorable, log=logger.info, stop=stop, flow_run_id=run_id
+                    )
                 state = ran.state
             if name in RECONCILED:
                 settled = reconcile_mlflow(root, dag, name)

@@ -15,6 +15,7 @@ from typing import Any
 METRICS = Path("reports") / "metrics.json"
 ALIGNMENT = Path("reports") / "align.json"
 SPLITS = Path("reports") / "split.json"
+TRAINING = Path("reports") / "train" / "train.json"
 PARITY = Path("reports") / "export.json"
 CARD, RENDERINGS = Path("reports/card/README.md"), Path("reports/renderings.md")
 
@@ -82,6 +83,13 @@ def _made(root: Path, version: str | None) -> list[str]:
         lines.append(f"- {pairs['total']:,} pairs ({pairs['distinct']:,} distinct): {parts}")
     if (root / CARD).exists():
         lines.append(f"- the data card: {CARD}; English that has several renderings: {RENDERINGS}")
+    if (root / TRAINING).exists() and (took := (training := read_json(root / TRAINING)).get("measured")):
+        lines.append(
+            f"- trained {training['trainable_parameters'] / 1e6:,.2f} of {training['parameters'] / 1e6:,.2f} M parameters for "
+            f"{training['steps']:,} updates in {took['minutes']:.1f} minutes"
+            + (f", {took['tokens_per_second']:,.0f} tokens/s" if "tokens_per_second" in took else "")
+            + (f", {took['peak_memory_mb']:,.0f} MiB" if "peak_memory_mb" in took else "")
+        )
     if version:
         lines.append(f"- registered as version {version}")
     if (root / PARITY).exists():

@@ -8,18 +8,20 @@ params, data, base and code:
 
     .doctune/checkpoints/3f2a.../checkpoint-200/
     .doctune/tokens/77b0....arrow               # the rows as tokens, for every run on the same rows
+    .doctune/progress/train.json                # how far it is, for who watches
 
 With `train.processes` above 1 it starts itself that many times; the first of them alone holds the lock and writes.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from doctune.files import hash_path, hash_text, read_jsonl, write_json
 from doctune.locks import hold
 from doctune.models import save_model
-from doctune.registry.runs import TrainingRun, training_run
+from doctune.registry.runs import NOT_CURVES, TrainingRun, training_run
 from doctune.registry.store import connect
 from doctune.section import load_section
 from doctune.training.params import TrainParams
@@ -28,6 +30,7 @@ from tasks.stage import stage
 
 CHECKPOINTS = Path(".doctune/checkpoints")
 TOKENS = Path(".doctune/tokens")
+WATCHING = {"reporters", "price_per_hour"}  # knobs that change nothing of what a training makes
 CODE = Path(__file__).parents[1] / "doctune"
 LOSSES = Path("losses")
 
@@ -40,9 +43,10 @@ def main(
     report: Path,
 ) -> None:
     from doctune.training.checkpoints import prune_runs
+    from doctune.training.estimate import Told
     from doctune.training.processes import end_on_request, launch, launched, leave, rank
     from doctune.training.run import fine_tune
-    from doctune.training.watching import write_curves
+    from doctune.training.watching import ProgressFile, curve, measured, write_curves
 
     params = load_section(TrainParams, "train")
     if params.processes > 1 and not launched():
@@ -50,7 +54,7 @@ def main(
     if launched():
         end_on_request()
     key = hash_text(
-        params.model_dump_json(),
+        params.model_dump_json(exclude=WATCHING),
         hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
         hash_path(base),
         hash_path(CODE / "training", CODE / "prompts", CODE / "placeholders.py", CODE / "text.py"),
@@ -64,12 +68,15 @@ def main(
         fine_tune(base, rows[0], rows[1], params, work, [], tokens=TOKENS, remote_code=trusted)
         return leave()
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
-        trained = fine_tune(base, rows[0], rows[1], params, work, [curves_to(run)], tokens=TOKENS, remote_code=trusted)
+        watchers = [Told(params, len(rows[1])), ProgressFile("train"), curves_to(run)]
+        trained = fine_tune(base, rows[0], rows[1], params, work, watchers, tokens=TOKENS, remote_code=trusted)
+        for step, point in curve(trained.history):  # what an earlier process measured and this run lacks
+            run.log(_logged(point), step)
         save_model(trained.loaded, out)
         write_curves(trained.history, curves)
-        write_json(report, {"train_key": key, **trained.facts, "params": params.model_dump()})
+        facts = {**trained.facts, "measured": measured(trained.history)}
+        write_json(report, {"train_key": key, **facts, "params": params.model_dump()})
         prune_runs(CHECKPOINTS, work)
-    facts = trained.facts
     print(
         f"trained {facts['trainable_parameters'] / 1e6:.2f} of {facts['parameters'] / 1e6:.2f} M parameters for {facts['steps']} steps{', stopped early' if facts['stopped_early'] else ''}, validation loss {facts['valid_loss']}"
     )
@@ -80,15 +87,20 @@ def curves_to(run: TrainingRun) -> Any:
     """A callback that logs each point of the curves to MLflow while training runs."""
     from transformers import TrainerCallback
 
-    from doctune.training.watching import CURVES
-
     class Curves(TrainerCallback):
         def on_log(
             self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
         ) -> None:
-            run.log({name: value for name, value in (logs or {}).items() if name in CURVES}, state.global_step)
+            run.log(_logged(logs or {}), state.global_step)
 
     return Curves()
+
+
+def _logged(point: Mapping[str, float]) -> dict[str, float]:
+    """A point of the curves as the run takes it, like `replay_run`: the step goes beside it, the seconds are its times."""
+    from doctune.training.watching import CURVES
+
+    return {name: value for name, value in point.items() if name in CURVES and name not in NOT_CURVES}
 
 
 if __name__ == "__main__":

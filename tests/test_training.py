@@ -1,6 +1,5 @@
-"""Training: batches, the loss at answer positions, resuming."""
+"""Training: the loss at answer positions, resuming, checkpoints."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -18,7 +17,6 @@ from doctune.training.data import collate
 from doctune.training.loss import answer_logits
 from doctune.training.params import TrainParams
 from doctune.training.run import fine_tune
-from doctune.training.watching import write_curves
 from tests.tiny import ROWS, tiny_marian, tiny_qwen
 
 SETTINGS = {
@@ -45,6 +43,8 @@ SETTINGS = {
     "compile": False,
     "processes": 1,
     "loss": "",
+    "reporters": [],
+    "price_per_hour": 0.0,
     "seed": 3,
 }
 
@@ -112,28 +112,6 @@ def test_old_runs_are_pruned_and_one_s_own_never(tmp_path):
         (tmp_path / name).mkdir()
     prune_runs(tmp_path, tmp_path / "a")
     assert (tmp_path / "a").exists() and len(list(tmp_path.iterdir())) == 3
-
-
-def test_curves_have_one_row_a_step(tmp_path):
-    write_curves(
-        [
-            {
-                "step": 1,
-                "epoch": 0.1,
-                "loss": 3.0,
-                "learning_rate": 1e-3,
-                "tokens_per_second": 90.0,
-                "grad_norm": 1.0,
-                "seconds": 1.5,
-            },
-            {"step": 1, "epoch": 0.1, "eval_loss": 2.5, "seconds": 2.0},
-            {"step": 2, "train_runtime": 3.0},
-        ],
-        tmp_path / "curves.csv",
-    )
-    with (tmp_path / "curves.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 1 and rows[0]["loss"] == "3.0" and rows[0]["eval_loss"] == "2.5" and "grad_norm" not in rows[0]
 
 
 def test_a_base_is_only_read(bases, tmp_path):

@@ -1,6 +1,7 @@
 """A toy pipeline for tests of the flow front end: four stages of real DVC, two of them independent.
 
-What source.txt says decides how the stages behave: "slow" runs for a minute, "wrong" fails with a line, "bug" raises.
+What source.txt says decides how the stages behave: "slow" runs for a minute, "wrong" fails with a line, "bug" raises, "told" tells
+how far it is.
 """
 
 import os
@@ -22,6 +23,7 @@ sys.path.insert(0, {str(PROJECT)!r})
 from pathlib import Path
 from doctune.errors import DoctuneError
 from doctune.machine import die_with_parent
+from doctune.progress import report_progress
 from tasks.stage import fail
 
 die_with_parent()
@@ -32,6 +34,11 @@ if "slow" in text:
     for step in range(600):
         print(f"\\r{{step}}", end="", file=sys.stderr, flush=True)
         time.sleep(0.1)
+if "told" in text:  # tells how far it is, and waits to be seen
+    report_progress(Path(out).stem, 1, 4, "一步 of four", [{{"step": 1, "loss": 2.5}}], 9.0)
+    while not Path("seen").exists():
+        time.sleep(0.1)
+    report_progress(Path(out).stem, 4, 4, "done", [{{"step": 1, "loss": 2.5}}, {{"step": 4, "loss": 1.5}}], 0.0)
 if "wrong" in text:
     fail(DoctuneError("第 3 页不是 UTF-8; save it as UTF-8"))
 if "bug" in text:

@@ -66,6 +66,8 @@ class TrainParams(Section):
     compile: bool
     processes: int = Field(ge=1)
     loss: str = Field(pattern=LOSS_PATTERN)
+    reporters: list[Literal["tensorboard", "wandb"]]
+    price_per_hour: float = Field(ge=0)
     seed: int = Field(ge=0)
 
 
@@ -85,5 +87,7 @@ def plain(**knobs: Any) -> TrainParams:
         "compile": False,
         "processes": 1,
         "loss": "",
+        "reporters": [],
+        "price_per_hour": 0.0,
     }
     return TrainParams.model_validate(options | knobs)

@@ -22,6 +22,7 @@ from doctune.training.packing import check_packing
 from doctune.training.params import TrainParams
 from doctune.training.precision import number_format
 from doctune.training.processes import check_processes, first_alone
+from doctune.training.reporters import check_reporters, reporting
 
 LOG_STEPS = 10
 MUCH_CUT = 0.01  # share of rows cut at max_length from which on a run says so
@@ -47,6 +48,7 @@ def fine_tune(
 
     Tokens are kept in the folder `tokens`, which runs share, or else in `work`. Code of the base's own runs with `remote_code`.
     """
+    check_reporters(params)
     check_plan(base, params, remote_code)
     loaded = open_for_training(base, params, remote_code)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
@@ -143,7 +145,7 @@ def run_training(
         restore_callback_states_from_checkpoint=True,  # how long patience has lasted
         logging_steps=LOG_STEPS,
         logging_first_step=True,
-        report_to="none",
+        **reporting(params, work.name),
         disable_tqdm=not interactive,
         seed=params.seed,
         data_seed=params.seed,

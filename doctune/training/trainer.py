@@ -20,6 +20,7 @@ from doctune.training.compiling import body, eager
 from doctune.training.data import Batching, Examples, collate, make_sampler
 from doctune.training.embeddings import lighten
 from doctune.training.loss import answer_logits, answer_loss, plain
+from doctune.training.meter import Meter
 from doctune.training.processes import Share, as_forward
 from doctune.training.quality import Quality
 
@@ -44,10 +45,9 @@ class TranslationTrainer(Trainer):
         self.batching, self.custom_loss, self.quality = batching, custom_loss, quality
         # compute_loss divides by the answer tokens of an update, whatever the model.
         self.model_accepts_loss_kwargs = True
-        self.tokens_seen = 0
+        self.meter = Meter(self.args.world_size)
         if self.args.use_cpu:  # where memory traffic is what training waits for
             self._lighten()
-        self._clock = (time.perf_counter(), 0)
 
     def _lighten(self) -> None:
         model = plain(self.model)
@@ -81,9 +81,9 @@ class TranslationTrainer(Trainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean over the answer tokens of an update: a batch counts by its tokens, whichever process has it."""
-        tokens = int((inputs["labels"] != IGNORED).sum())
         if model.training:
-            self.tokens_seen += tokens
+            self.meter.count(inputs, bool(self.model.config.is_encoder_decoder), self.state.global_step)
+        tokens = int((inputs["labels"] != IGNORED).sum())
         if self.custom_loss:
             logits, targets = as_forward(model, answer_logits, inputs)
             loss = self.custom_loss(logits.float(), targets) * tokens
@@ -105,7 +105,7 @@ class TranslationTrainer(Trainer):
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Mean negative log-likelihood a token (nats) over the validation rows, and chrF of a sample where it is asked for."""
-        was_training = self.model.training
+        began, was_training = time.perf_counter(), self.model.training
         self.model.eval()
         with torch.no_grad(), eager(self.model):
             metrics = {f"{metric_key_prefix}_loss": self._valid_loss(eval_dataset)}
@@ -114,7 +114,7 @@ class TranslationTrainer(Trainer):
         self.model.train(was_training)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._clock = (time.perf_counter(), self.tokens_seen)  # evaluation is not training time
+        self.meter.pause(began)
         return metrics
 
     def _valid_loss(self, dataset: Any) -> float:
@@ -141,9 +141,14 @@ class TranslationTrainer(Trainer):
         return summed
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Adds what the meter reads, and the perplexity: e to the validation loss, so a token of this model's tokenizer."""
         if "loss" in logs:
-            (then, seen), now = self._clock, time.perf_counter()
-            seen_by_all = (self.tokens_seen - seen) * self.args.world_size  # about: each has its own batches
-            logs["tokens_per_second"] = round(seen_by_all / max(now - then, 1e-9), 1)
-            self._clock = (now, self.tokens_seen)
+            logs |= self.meter.read(self.state.global_step, self.state.max_steps)
+        if "eval_loss" in logs:
+            logs["eval_perplexity"] = perplexity(logs["eval_loss"])
+            logs |= self.meter.left(self.state.global_step, self.state.max_steps)
         super().log(logs, *args, **kwargs)
+
+
+def perplexity(loss: float) -> float:
+    return torch.tensor(loss, dtype=torch.float64).exp().item()  # too large: infinity, where math.exp would raise

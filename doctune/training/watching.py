@@ -1,47 +1,86 @@
-"""What a training run tells while it runs: plain lines where there is no terminal, and the curves as a table.
+"""What a training run tells while it runs: plain lines where there is no terminal, its progress as a file, the curves as a table.
 
-step 120/600 (20 %)  loss 2.314  learning rate 3.0e-04  2311 tokens/s  4:10 left
+step 120/600 (20 %)  loss 2.314  learning rate 3.0e-04  5210 tokens/s  4:10 left
+
+eval_perplexity is e to the validation loss: a token of the model's own tokenizer, so models compare by it where they share
+one. grad_norm is that before clipping. What the meter adds is explained in doctune/training/meter.py.
 """
 
 import csv
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from transformers import TrainerCallback
 
 from doctune.files import whole_file
+from doctune.progress import clock, report_progress
 
-CURVES = ("step", "epoch", "loss", "eval_loss", "eval_chrf", "learning_rate", "tokens_per_second", "seconds")
+CURVES = (
+    "step",
+    "epoch",
+    "loss",
+    "eval_loss",
+    "eval_perplexity",
+    "eval_chrf",
+    "learning_rate",
+    "grad_norm",
+    "tokens_per_second",
+    "answer_tokens_per_second",
+    "padding_share",
+    "peak_memory_mb",
+    "seconds_left",
+    "seconds",
+)
 
 
 class PlainLines(TrainerCallback):
     """Progress for logs: one line each time the trainer logs."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.started, self.first_step = time.monotonic(), state.global_step
         resumed = f", resumed at step {state.global_step}" if state.global_step else ""
         print(f"training for {state.max_steps} steps{resumed}", flush=True)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        if not logs or not {"loss", "eval_loss"} & logs.keys() or not state.max_steps:
-            return
-        parts = [f"step {state.global_step}/{state.max_steps} ({100 * state.global_step // state.max_steps} %)"]
-        if "loss" in logs:
-            parts += [
-                f"loss {logs['loss']:.3f}",
-                f"learning rate {logs['learning_rate']:.1e}",
-                f"{logs['tokens_per_second']:.0f} tokens/s",
+        if logs and {"loss", "eval_loss"} & logs.keys() and state.max_steps:
+            share = 100 * state.global_step // state.max_steps
+            print(f"step {state.global_step}/{state.max_steps} ({share} %)  {in_words(logs)}", flush=True)
+
+
+def in_words(logs: Mapping[str, float]) -> str:
+    """A point of the curves, as far as it was measured, in a line."""
+    parts = []
+    if "loss" in logs:
+        parts += [f"loss {logs['loss']:.3f}", f"learning rate {logs['learning_rate']:.1e}"]
+    if "tokens_per_second" in logs:
+        parts.append(f"{logs['tokens_per_second']:.0f} tokens/s")
+    if "eval_loss" in logs:
+        parts.append(f"validation loss {logs['eval_loss']:.4f} (perplexity {logs['eval_perplexity']:.1f})")
+    if "eval_chrf" in logs:
+        parts.append(f"chrF {logs['eval_chrf']:.1f}")
+    if "seconds_left" in logs:
+        parts.append(f"{clock(logs['seconds_left'])} left")
+    return "  ".join(parts)
+
+
+class ProgressFile(TrainerCallback):
+    """Tells whoever watches the stage from outside how far training is, with the curves so far."""
+
+    shown = ("loss", "eval_loss", "eval_perplexity", "eval_chrf", "learning_rate", "tokens_per_second")
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if logs and {"loss", "eval_loss"} & logs.keys() and state.max_steps:
+            points = [
+                {"step": step, **{name: row[name] for name in self.shown if name in row}}
+                for step, row in curve(state.log_history)
             ]
-        if "eval_loss" in logs:
-            parts.append(f"validation loss {logs['eval_loss']:.4f}")
-        if "eval_chrf" in logs:
-            parts.append(f"chrF {logs['eval_chrf']:.1f}")
-        done = state.global_step - self.first_step
-        if done:
-            left = (time.monotonic() - self.started) / done * (state.max_steps - state.global_step)
-            parts.append(f"{int(left // 60)}:{int(left % 60):02d} left")
-        print("  ".join(parts), flush=True)
+            text = in_words({name: value for name, value in logs.items() if name != "seconds_left"})  # said beside it
+            report_progress(self.stage, state.global_step, state.max_steps, text, points, logs.get("seconds_left"))
 
 
 class LastPoint(TrainerCallback):
@@ -64,13 +103,33 @@ class Clock(TrainerCallback):
             state.log_history[-1]["seconds"] = round(time.monotonic() - self.started, 1)
 
 
-def write_curves(history: list[dict[str, float]], path: Path) -> None:
-    """One row a logged step; a cell is empty where nothing was measured."""
+def curve(history: Iterable[Mapping[str, float]]) -> list[tuple[int, dict[str, float]]]:
+    """The trainer's history as (step, values by name), one a step in order."""
     rows: dict[int, dict[str, float]] = {}
     for entry in history:
         if {"loss", "eval_loss"} & entry.keys():
             rows.setdefault(int(entry["step"]), {}).update({k: v for k, v in entry.items() if k in CURVES})
+    return sorted(rows.items())
+
+
+def write_curves(history: list[dict[str, float]], path: Path) -> None:
+    """One row a logged step; a cell is empty where nothing was measured."""
     with whole_file(path) as tmp, tmp.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, CURVES, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows[step] for step in sorted(rows))
+        writer.writerows(row for _, row in curve(history))
+
+
+def measured(history: list[dict[str, float]]) -> dict[str, float]:
+    """What the training took: medians of the rates, the largest memory, minutes in all."""
+
+    def values(name: str) -> list[float]:
+        return [entry[name] for entry in history if name in entry]
+
+    found: dict[str, float] = {}
+    for name, digits in (("tokens_per_second", 1), ("answer_tokens_per_second", 1), ("padding_share", 4)):
+        if read := values(name):
+            found[name] = round(median(read), digits)
+    if memory := values("peak_memory_mb"):
+        found["peak_memory_mb"] = max(memory)
+    return found | {"minutes": round(max(values("seconds"), default=0.0) / 60, 2)}

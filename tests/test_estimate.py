@@ -1,0 +1,118 @@
+"""The estimate of a training: what data and knobs say, what a probe measures, and that nothing is kept of it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from doctune.files import hash_path, write_jsonl
+from doctune.models import load_model
+from doctune.params import configure
+from doctune.prompts import encode_pair
+from doctune.training.estimate import Estimate, Plan, Told, estimate
+from doctune.training.run import fine_tune
+from tests.test_training import params
+from tests.tiny import ROWS, tiny_marian, tiny_qwen
+
+LONG = {"id": "f" * 16, "en": "Drain the node before you upgrade it. " * 12, "zh": "升级前先清空该节点。" * 12}
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("bases")
+    return {"marian": tiny_marian(folder / "marian"), "qwen": tiny_qwen(folder / "qwen")}
+
+
+def plan(**changes) -> Plan:
+    values = {
+        "rows": 1000,
+        "valid_rows": 300,
+        "truncated": 12,
+        "tokens_per_epoch": 50_000,
+        "updates_per_epoch": 40,
+        "updates": 100,
+        "evaluations": 5,
+    }
+    return Plan(**(values | changes))
+
+
+def test_arithmetic():
+    """2.5 epochs of 50,000 tokens, and five times a third of the 15,000 that the validation rows are about."""
+    assert plan().tokens == 125_000
+    assert plan().hours(1000.0) == pytest.approx((125_000 + 5 * 15_000 / 3) / 1000 / 3600)
+    priced = Estimate(plan(), 10, 1000.0, 0.031, 1840.2, price_per_hour=30.0)
+    assert priced.money == pytest.approx(30 * 150 / 3600)
+    assert dict(priced.rows()) == {
+        "training rows": "1,000",
+        "of them cut at max_length": "12",
+        "tokens an epoch, source and answer": "50,000",
+        "tokens in all": "125,000",
+        "updates": "100 (40 an epoch), 5 evaluations",
+        "tokens/s, measured": "1,000 over 10 updates",
+        "padding, measured": "3.1%",
+        "peak memory of the probe": "1,840 MiB",
+        "hours": "0.04 (2:30)",
+        "money": "1.25 at 30 an hour",
+    }
+    assert dict(Estimate(plan(), 10, 1000.0, 0.0, 1.0, price_per_hour=0.09).rows())["money"] == "0.004 at 0.09 an hour"
+    assert "money" not in dict(Estimate(plan(), 10, 1000.0, 0.0, 1.0, price_per_hour=0.0).rows())
+
+
+@pytest.mark.parametrize("name", ["marian", "qwen"])
+def test_a_probe_measures_the_real_training(bases, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    before = hash_path(bases[name])
+    settings = params(epochs=3.0, max_steps=-1, max_length=100, eval_steps=2, price_per_hour=2.0)
+    rows = [*ROWS, LONG]
+    found = estimate(bases[name], rows, ROWS[:8], settings)
+    loaded = load_model(bases[name])
+    encoded = [encode_pair(loaded.tokenizer, loaded.recipe, row["en"], row["zh"], 100) for row in rows]
+    assert found.plan.rows == 25 and found.plan.valid_rows == 8
+    assert found.plan.truncated == sum(e.truncated for e in encoded) > 0
+    assert found.plan.tokens_per_epoch == sum(
+        len(e.input_ids) + (len(e.labels) if loaded.seq2seq else 0) for e in encoded
+    )
+    trained = fine_tune(bases[name], rows, ROWS[:8], settings, tmp_path / "work", [])
+    assert found.plan.updates == trained.facts["steps"] == 3 * found.plan.updates_per_epoch
+    assert found.plan.evaluations == len([entry for entry in trained.history if "eval_loss" in entry])
+    assert found.plan.tokens == 3 * found.plan.tokens_per_epoch
+    assert found.probed == min(10, found.plan.updates - 3) and found.tokens_per_second > 0
+    assert 0 <= found.padding_share < 1 and found.peak_memory_mb > 50 and found.money == 2 * found.hours > 0
+    assert hash_path(bases[name]) == before
+    assert not list((tmp_path / "temporary").iterdir()), "the probe's folder is thrown away"
+
+
+def test_a_run_shorter_than_the_probe(bases):
+    found = estimate(bases["marian"], ROWS, ROWS[:4], params(max_steps=2, eval_steps=1))
+    assert (found.plan.updates, found.probed) == (2, 1) and found.tokens_per_second > 0
+
+
+def test_a_training_says_what_it_takes(bases, tmp_path, capsys):
+    settings = params(max_steps=12, eval_steps=12, price_per_hour=3.0)
+    fine_tune(bases["marian"], ROWS, ROWS[:8], settings, tmp_path / "work", [Told(settings, 8)])
+    lines = capsys.readouterr().out.splitlines()
+    before, after = (number for number, line in enumerate(lines) if " tokens an epoch" in line or "it takes" in line)
+    first = next(number for number, line in enumerate(lines) if line.startswith("step 1/12"))
+    assert lines[before].startswith("24 rows, 0 cut at train.max_length; ") and "in 12 updates" in lines[before]
+    assert before < first < after and "at 3 an hour" in lines[after]
+
+
+def test_the_command_touches_no_output(bases, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "base").symlink_to(bases["marian"])
+    for name, rows in (("train", ROWS), ("valid", ROWS[:8])):
+        write_jsonl(tmp_path / "data" / "splits" / f"{name}.jsonl", rows)
+    configure("embedded", [], tmp_path / "params.yaml")
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    knobs = ["--set", "train.max_steps=5", "--set", "train.max_length=128"]
+    command = [sys.executable, "-m", "doctune.cli", "estimate", *knobs]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "100"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "tokens/s, measured" in done.stdout and "over 2 updates" in done.stdout and "step" not in done.stdout
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
