@@ -80,6 +80,8 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
 
 def skeleton(folder: Path, remote_code: bool = False) -> Any:
     """The model of a folder without its weights (on PyTorch's meta device): shapes and names at no cost in memory."""
+    # It advises an optional package for 4-bit kernels each time it is imported (which PEFT and the Trainer do).
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import torch
     from transformers import AutoConfig
 

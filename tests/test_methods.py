@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, read_json
@@ -19,13 +20,20 @@ from doctune.training.methods import count_parameters, open_for_training, with_m
 from doctune.training.params import TrainParams
 from doctune.training.run import Trained, fine_tune
 from doctune.translation import TranslateParams, make_translator
-from tests.test_training import SETTINGS, params
+from tests.test_training import params
 from tests.tiny import ROWS, tiny_marian, tiny_qwen
 
 METHODS = ("full", "lora", "dora", "qlora", "ia3")
 ADAPTERS = METHODS[1:]
-RATES = {"full": 5e-3, "ia3": 5e-2}  # of the others 2e-2
+RATES = {"full": 2e-3, "ia3": 5e-2}  # of the others 1e-2
 FEW = TranslateParams(beams=1, batch_tokens=512, max_new_tokens=16)
+LINEAR = {
+    "marian": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
+    "qwen": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+}
+HOUSE = [
+    row | {"zh": f"使用{row['zh']}"} for row in ROWS
+]  # another house's style: each answer begins with a word of theirs
 SCALED = {
     "marian": {"targets": ["k_proj", "v_proj", "fc2"], "feedforward": ["fc2"]},
     "qwen": {"targets": ["k_proj", "v_proj", "down_proj"], "feedforward": ["down_proj"]},
@@ -34,18 +42,25 @@ SCALED = {
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Bases that have begun to learn: scales of random numbers would be scales of nothing."""
     folder = tmp_path_factory.mktemp("bases")
-    return {"marian": tiny_marian(folder / "marian", steps=45), "qwen": tiny_qwen(folder / "qwen", steps=45)}
+    return {"marian": tiny_marian(folder / "marian"), "qwen": tiny_qwen(folder / "qwen")}
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Bases that know PAIRS by heart: adapters turn what is there, and of random numbers little can be made."""
+    folder = tmp_path_factory.mktemp("learned")
+    return {"marian": tiny_marian(folder / "marian", steps=150), "qwen": tiny_qwen(folder / "qwen", steps=150)}
 
 
 def settings(name: str, method: str, **changes: Any) -> TrainParams:
-    rate = {"learning_rate": RATES.get(method, 2e-2), "label_smoothing": 0.0}
-    return params(method=method, ia3=SCALED[name], **(rate | changes))
+    rate = {"learning_rate": RATES.get(method, 1e-2), "label_smoothing": 0.0}
+    lora = {"r": 4, "alpha": 8, "dropout": 0.0, "targets": LINEAR[name]}
+    return params(method=method, **({"lora": lora, "ia3": SCALED[name]} | rate | changes))
 
 
 def batch_of(loaded: Loaded) -> dict[str, torch.Tensor]:
-    examples = [encode_pair(loaded.tokenizer, loaded.recipe, row["en"], row["zh"], 512) for row in ROWS[:6]]
+    examples = [encode_pair(loaded.tokenizer, loaded.recipe, row["en"], row["zh"], 512) for row in HOUSE[:6]]
     return collate(examples, loaded.tokenizer.pad_token_id)
 
 
@@ -55,13 +70,17 @@ def logits(loaded: Loaded) -> torch.Tensor:
         return answer_logits(loaded.model, batch_of(loaded))[0]
 
 
+def loss(loaded: Loaded) -> float:
+    return float(F.cross_entropy(logits(loaded), answer_logits(loaded.model, batch_of(loaded))[1]))
+
+
 def stirred(base: Path, plan: TrainParams, out: Path) -> Path:
     """A saved adapter whose weights are no longer those that do nothing."""
     loaded = open_for_training(base, plan)
-    generator = torch.Generator().manual_seed(11)
+    generator, size = torch.Generator().manual_seed(11), 1.0 if plan.method == "ia3" else 0.2
     for weight in loaded.model.parameters():
         if weight.requires_grad:
-            weight.data += 0.2 * torch.randn(weight.shape, generator=generator)
+            weight.data += size * torch.randn(weight.shape, generator=generator)
     save_model(loaded, out)
     return out
 
@@ -72,7 +91,7 @@ def test_merged_gives_the_logits_of_the_adapter(bases: dict[str, Path], tmp_path
     folder = stirred(bases[name], settings(name, method), tmp_path / "tuned")
     apart, one = logits(load_model(folder, bases[name])), logits(merged(load_model(folder, bases[name])))
     torch.testing.assert_close(one, apart, rtol=1e-4, atol=1e-4)
-    assert (apart - logits(load_model(bases[name]))).abs().max() > 0.1, "the adapter changes nothing"
+    assert (apart - logits(load_model(bases[name]))).abs().max() > 0.01, "the adapter changes nothing"
     assert not hasattr(merged(load_model(folder, bases[name])).model, "peft_config")
 
 
@@ -80,22 +99,22 @@ def test_merged_gives_the_logits_of_the_adapter(bases: dict[str, Path], tmp_path
 @pytest.mark.parametrize("name", ["marian", "qwen"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_lowers_the_loss_and_gives_a_model_that_translates_and_exports(
-    bases: dict[str, Path], tmp_path: Path, name: str, method: str
+    learned: dict[str, Path], tmp_path: Path, name: str, method: str
 ) -> None:
-    plan = settings(name, method, max_steps=40, eval_steps=20)
-    trained = fine_tune(bases[name], ROWS, ROWS[:8], plan, tmp_path / "work", [])
+    plan = settings(name, method, max_steps=24, eval_steps=12)
+    trained = fine_tune(learned[name], HOUSE, HOUSE[:8], plan, tmp_path / "work", [])
     losses = [entry["eval_loss"] for entry in trained.history if "eval_loss" in entry]
-    assert losses[-1] < 0.9 * trained.history[0]["loss"] and losses[-1] < losses[0]
-    assert (trained.facts["trainable_parameters"] < 0.1 * trained.facts["parameters"]) == (method != "full")
+    assert losses[-1] < losses[0]
+    assert (trained.facts["trainable_parameters"] < 0.2 * trained.facts["parameters"]) == (method != "full")
     save_model(trained.loaded, tmp_path / "tuned")
     assert (tmp_path / "tuned" / "adapter_config.json").exists() == (method != "full")
 
-    texts = [row["en"] for row in ROWS]
-    tuned = load_model(tmp_path / "tuned", bases[name])
-    tuned.model.eval()
+    texts = [row["en"] for row in HOUSE]
+    tuned = load_model(tmp_path / "tuned", learned[name])
+    assert loss(tuned) < 0.9 * loss(load_model(learned[name])), "on the float base, whatever it was trained on"
     answers = make_translator(tuned, FEW).translate(texts)
-    assert answers != make_translator(load_model(bases[name]), FEW).translate(texts)
-    whole = merged(load_model(tmp_path / "tuned", bases[name]))
+    assert answers != make_translator(load_model(learned[name]), FEW).translate(texts)
+    whole = merged(load_model(tmp_path / "tuned", learned[name]))
     assert make_translator(whole, FEW).translate(texts) == answers
     export_onnx(whole, tmp_path / "fp32")
     exported = open_graphs(tmp_path / "fp32", FEW).translate(texts)
@@ -218,7 +237,7 @@ def test_adapters_begin_the_same_under_their_seed(bases: dict[str, Path], tmp_pa
         hashes.append(hash_path(tmp_path / run / "tuned"))
     assert hashes[0] == hashes[1]
     targets = read_json(tmp_path / "one" / "tuned" / "adapter_config.json")["target_modules"]
-    assert targets == sorted(SETTINGS["lora"]["targets"])
+    assert targets == sorted(LINEAR["marian"])
 
 
 def test_an_output_layer_of_its_own_can_carry_an_adapter(tmp_path: Path) -> None:
@@ -239,7 +258,9 @@ def test_an_output_layer_of_its_own_can_carry_an_adapter(tmp_path: Path) -> None
         eos_token_id=tiny.tokenizer.eos_token_id,
     )
     save_model(tiny._replace(model=LlamaForCausalLM(config)), tmp_path / "llama")
-    plan = settings("qwen", "lora", lora=SETTINGS["lora"] | {"targets": ["lm_head", "embed_tokens", "q_proj"]})
+    plan = settings(
+        "qwen", "lora", lora={"r": 4, "alpha": 8, "dropout": 0.0, "targets": ["lm_head", "embed_tokens", "q_proj"]}
+    )
     trained = fine_tune(tmp_path / "llama", ROWS, ROWS[:8], plan, tmp_path / "work", [])
     assert trained.facts["last_valid_loss"] < trained.history[0]["loss"]
     save_model(trained.loaded, tmp_path / "tuned")

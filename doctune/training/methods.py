@@ -41,11 +41,11 @@ def with_method(model: Any, params: TrainParams) -> Any:
 
 def add_adapter(model: Any, adapter: LoraParams | Ia3Params, dora: bool = False) -> Any:
     """Freeze the model and put adapters on the modules whose names end in `adapter.targets`."""
-    from peft import IA3Config, LoraConfig, TaskType, get_peft_model
+    from peft import IA3Config, LoraConfig, PeftConfig, TaskType, get_peft_model
 
     task = TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else TaskType.CAUSAL_LM
     targets = list(adapter.targets)
-    config: Any
+    config: PeftConfig
     if isinstance(adapter, Ia3Params):
         config = IA3Config(task_type=task, target_modules=targets, feedforward_modules=list(adapter.feedforward))
     else:
