@@ -85,7 +85,7 @@ def serving(
                     return self.send(200, content, {"ETag": f'"{digest(content)}"', "X-Repo-Commit": REVISION})
                 if path.startswith(resolve):
                     return self.say(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
-                if path.startswith((f"{api}/revision/", f"{page}/resolve/")):
+                if api.startswith("/api/models/") and path.startswith((f"{api}/revision/", f"{page}/resolve/")):
                     return self.say(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
             self.say(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
 

@@ -509,7 +509,8 @@ def test_requirements_name_what_the_code_imports(start: str, needs: tuple[str, .
     seen, todo, imported = set(), [start], set()
     while todo:
         name = todo.pop()
-        path = PROJECT / f"{name.replace('.', '/')}.py"
+        place = PROJECT / name.replace(".", "/")
+        path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
         if name in seen or not path.is_file():
             continue
         seen.add(name)
