@@ -87,8 +87,8 @@ def _sums(n: int, m: int, moves: list[tuple[int, int, Table]], skip: float) -> T
         begin = (first + 2) * width + diagonal - first + 2
         end = begin + count * (width - 1)
         terms = np.empty((len(steps), 2, count))
-        for term, (back, weight) in zip(terms, steps, strict=True):
-            here = skip if weight is None else weight[:, begin : end : width - 1]
+        for term, (back, weights) in zip(terms, steps, strict=True):
+            here = skip if weights is None else weights[:, begin : end : width - 1]
             np.add(flat[:, begin - back : end - back : width - 1], here, out=term)
         top = terms.max(axis=0)
         terms -= top

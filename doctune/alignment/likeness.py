@@ -81,7 +81,7 @@ def items(blocks: Sequence[Block], lang: Lang) -> list[Item]:
     return [_item(block.kind, block.level, block.anchor, block.text, lang) for block in blocks]
 
 
-@lru_cache(maxsize=1 << 12)  # a page's: what its comments say stands on the English page, too, and its Chinese is met twice
+@lru_cache(maxsize=1 << 12)  # a page's: comments and the English page say the same, Chinese is met twice
 def _item(kind: str, level: int, anchor: str, text: str, lang: Lang) -> Item:
     if kind not in TEXT_KINDS:
         verbatim = " ".join(text.split())
