@@ -25,6 +25,16 @@ CHECKPOINTS = Path(".doctune/checkpoints")
 CODE = Path(__file__).parents[1] / "doctune"
 
 
+def train_key(params: TrainParams, base: Path, splits: Path) -> str:
+    """The fingerprint of all that decides what a training makes."""
+    return hash_text(
+        params.model_dump_json(),
+        hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
+        hash_path(base),
+        hash_path(CODE / "training", CODE / "prompts.py", CODE / "placeholders.py", CODE / "text.py"),
+    )
+
+
 def main(
     base: Path,
     splits: Path,
@@ -37,12 +47,7 @@ def main(
     from doctune.training.watching import write_curves
 
     params = load_section(TrainParams, "train")
-    key = hash_text(
-        params.model_dump_json(),
-        hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
-        hash_path(base),
-        hash_path(CODE / "training", CODE / "prompts.py", CODE / "placeholders.py", CODE / "text.py"),
-    )
+    key = train_key(params, base, splits)
     work = CHECKPOINTS / key[:16]
     with hold(work / "lock", f"to train in {work}"), training_run(connect(), key, params.model_dump()) as run:
         rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]

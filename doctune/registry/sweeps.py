@@ -1,10 +1,11 @@
 """A sweep in MLflow: a run for the study, and nested in it one for each trial with its knobs, curves, value and state.
 
     with sweep_run(store, study.id, study.name, {"trials": 16, ...}) as parent:
-        with trial_run(store, parent, study.id, 3, {"train.learning_rate": 3e-4}) as run:
+        with trial_run(store, parent.run_id, study.id, 3, {"train.learning_rate": 3e-4}) as run:
             run.log({"eval_loss": 2.4}, step=20)
             settle(store, run, "pruned", 2.4)
-        log_study(store, parent, {"best_valid_loss": 2.18}, files)
+        log_study(store, parent.run_id, {"best_valid_loss": 2.18}, 4, files)
+        parent.finished = True
 
 A sweep that is started again goes on in the same runs; a trial that ended early is KILLED there, one that could not be
 trained FAILED.
@@ -12,6 +13,7 @@ trained FAILED.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,26 +31,33 @@ _SOURCE = {"mlflow.source.name": "doctune sweep"}
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
+@dataclass
+class SweepRun:
+    """The open run of a study; KILLED when it is left without being `finished`."""
+
+    run_id: str
+    finished: bool = False
+
+
 @contextmanager
-def sweep_run(store: Store, study_id: str, name: str, params: Mapping[str, Any]) -> Iterator[str]:
-    """Open the run of a study, made when there is none; yields its id. It ends FINISHED, FAILED or KILLED."""
-    run_id = _open(store, study_id, name, params)
-    status = "KILLED"
+def sweep_run(store: Store, study_id: str, name: str, params: Mapping[str, Any]) -> Iterator[SweepRun]:
+    """Open the run of a study, made when there is none. It ends FINISHED, FAILED on an error, else KILLED."""
+    run = SweepRun(_open(store, study_id, name, params))
+    failed = False
     try:
-        yield run_id
-        status = "FINISHED"
+        yield run
     except Exception:
-        status = "FAILED"
+        failed = True
         raise
     finally:
-        store.client.set_terminated(run_id, status)
+        _end(store, run.run_id, "FAILED" if failed else "FINISHED" if run.finished else "KILLED")
 
 
 def trial_run(
     store: Store, parent: str, study_id: str, number: int, params: Mapping[str, Any]
 ) -> AbstractContextManager[TrainingRun]:
     """Open the run of one trial, nested in its study's; the same again when the trial was cut short."""
-    tags = {"mlflow.parentRunId": parent, SWEEP: study_id, "doctune.trial": str(number), **_SOURCE}
+    tags = {"mlflow.parentRunId": parent, "doctune.trial": str(number), **_SOURCE}
     return training_run(store, hash_text("trial", study_id, str(number)), params, tags, f"trial-{number}")
 
 
@@ -62,12 +71,27 @@ def settle(store: Store, run: TrainingRun, state: str, value: float | None) -> N
 
 
 @told
-def log_study(store: Store, parent: str, metrics: Mapping[str, float], step: int, files: Sequence[Path]) -> None:
+def log_study(store: Store, parent: str, metrics: Mapping[str, float], step: int, files: Sequence[Path] = ()) -> None:
     """Log what the study knows after `step` trials; a file that is there already is replaced."""
     for key, value in metrics.items():
         store.client.log_metric(parent, key, value, step=step)
     for file in files:
         store.client.log_artifact(parent, str(file))
+
+
+@told
+def log_trials(
+    store: Store, parent: str, trials: Mapping[str, Sequence[Any]], importances: Mapping[str, float]
+) -> None:
+    """Log the table of all trials and the one of the knobs' importances, which MLflow's UI shows as tables."""
+    shares: Mapping[str, Sequence[Any]] = {"knob": list(importances), "importance": list(importances.values())}
+    for name, columns in (("trials.json", trials), ("importances.json", shares)):
+        if any(columns.values()):
+            store.client.log_dict(parent, {"columns": list(columns), "data": [list(r) for r in _rows(columns)]}, name)
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    return zip(*columns.values(), strict=True)
 
 
 @told
@@ -85,7 +109,10 @@ def _open(store: Store, study_id: str, name: str, params: Mapping[str, Any]) -> 
 
 
 def _find(store: Store, study_id: str) -> "Run | None":
-    found = store.client.search_runs(
-        [store.experiment_id], f"tags.`{SWEEP}` = '{study_id}'", order_by=["attributes.start_time ASC"], max_results=1000
-    )
-    return next((run for run in found if "mlflow.parentRunId" not in run.data.tags), None)
+    query = f"tags.`{SWEEP}` = '{study_id}'"
+    return next(iter(store.client.search_runs([store.experiment_id], query, max_results=1)), None)
+
+
+@told
+def _end(store: Store, run_id: str, status: str) -> None:
+    store.client.set_terminated(run_id, status)

@@ -133,9 +133,8 @@ def _mistakes(key: str, dimension: Range | Choices) -> list[tuple[Any, str]]:
             found.append((dimension.step, "step: wanted a whole number"))
     elif len(dimension.labels) < len(dimension.choices):
         found.append((dimension.choices, "choices: wanted each once"))
-    adapter: TypeAdapter[Any] = TypeAdapter(
-        Annotated[field.annotation, *field.metadata], config=ConfigDict(strict=True)
-    )
+    annotated: Any = Annotated[field.annotation, *field.metadata]
+    adapter: TypeAdapter[Any] = TypeAdapter(annotated, config=ConfigDict(strict=True))
     for value in dimension.values:
         try:
             adapter.validate_python(value)
@@ -147,7 +146,8 @@ def _mistakes(key: str, dimension: Range | Choices) -> list[tuple[Any, str]]:
 def knob(key: str) -> FieldInfo | None:
     """The field of TrainParams that `train.lora.r` names; None when there is none, or a group of them."""
     section, *path = key.split(".")
-    field, model = None, TrainParams if section == "train" else None
+    field: FieldInfo | None = None
+    model: type[Section] | None = TrainParams if section == "train" else None
     for name in path:
         field = model.model_fields.get(name) if model is not None else None
         inner = field.annotation if field is not None else None

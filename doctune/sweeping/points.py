@@ -1,7 +1,7 @@
 """Points of a trial's curves on their way between two processes: one line of output each.
 
-    say_point({"step": 40, "eval_loss": 2.31, "evaluation": 2})      # doctune: trial: {"step": 40, "eval_loss": 2.31, ...
-    read_point(line)                                                 # the same, or None for any other line
+say_point({"step": 40, "eval_loss": 2.31, "evaluation": 2})      # doctune: trial: {"step": 40, "eval_loss": 2.31, ...
+read_point(line)                                                 # the same, or None for any other line
 """
 
 import json

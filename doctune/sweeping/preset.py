@@ -27,7 +27,9 @@ def check_name(name: str) -> None:
     validate(_Name, {"name": name}, "the sweep's name")
     path = _path(name)
     if path.exists() and not _is_ours(path):
-        raise DoctuneError(f"{path} was not written by a sweep, or changed since; give another --name, or move the file")
+        raise DoctuneError(
+            f"{path} was not written by a sweep, or changed since; give another --name, or move the file"
+        )
 
 
 def write_preset(name: str, params: Params, account: Sequence[str]) -> Path:
@@ -45,7 +47,9 @@ def write_preset(name: str, params: Params, account: Sequence[str]) -> Path:
     text = "".join(f"# {line}\n" for line in account) + "\n" + body.getvalue()
     path = _path(name)
     with whole_file(path) as tmp:
-        tmp.write_text(f"# Written by `doctune sweep`; hash of what follows: {hash_text(text)}\n{text}", encoding="utf-8")
+        tmp.write_text(
+            f"# Written by `doctune sweep`; hash of what follows: {hash_text(text)}\n{text}", encoding="utf-8"
+        )
         if read_yaml(tmp) != changes:
             raise DoctuneError(f"{path} was not written: YAML does not give back what the best trial had, {changes}")
     return path

@@ -163,7 +163,7 @@ class Study:
         pyplot.switch_backend("agg")  # no window, and any thread
         for name, plot in wanted.items():
             with _quiet(), matplotlib.rc_context():  # Optuna sets a style for the whole process
-                drawn = plot(self._study).figure
+                drawn: Any = plot(self._study).figure
                 drawn.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
                 pyplot.close(drawn)
             made.append(folder / f"{name}.png")

@@ -70,4 +70,3 @@ def train_trial(
     trained = fine_tune(base, train, valid, params, work, [milestones])
     milestones.tell_again(trained.history, trained.facts["steps"])  # a finished one is not trained again
     return trained.facts
-
