@@ -133,7 +133,7 @@ def _mistakes(key: str, dimension: Range | Choices) -> list[tuple[Any, str]]:
             found.append((dimension.step, "step: wanted a whole number"))
     elif len(dimension.labels) < len(dimension.choices):
         found.append((dimension.choices, "choices: wanted each once"))
-    annotated: Any = Annotated[field.annotation, *field.metadata]
+    annotated: Any = Annotated[field.annotation, Field(), *field.metadata]  # of itself, where it has no bounds
     adapter: TypeAdapter[Any] = TypeAdapter(annotated, config=ConfigDict(strict=True))
     for value in dimension.values:
         try:
