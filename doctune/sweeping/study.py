@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 State = Literal["complete", "pruned", "failed"]
 
+ENOUGH = 8  # complete trials of different losses, to say which knob matters
 _FINGERPRINT, _ID, _RETRY_OF, _WHY, _INTERRUPTED = "fingerprint", "id", "retry_of", "why", "interrupted"
 
 
@@ -139,14 +140,18 @@ class Study:
         return self.complete(trial)
 
     def importances(self) -> dict[str, float]:
-        """How much of the differences in loss each knob accounts for (PED-ANOVA), most first; empty while that is unknown."""
+        """How much of the differences in loss each knob accounts for, most first; empty while that would be noise.
+
+        fANOVA (Hutter et al. 2014): of a dozen trials, Optuna's own default (PED-ANOVA) may name a knob that does nothing.
+        """
         complete = {result.value for result in self.results() if result.state == "complete"}
-        if len(complete) < 3:
+        if len(complete) < ENOUGH:
             return {}
         from optuna.importance import get_param_importances
 
         with _quiet():
-            return {key: float(share) for key, share in get_param_importances(self._study).items()}
+            shares = get_param_importances(self._study, evaluator=self._evaluator())
+        return {key: float(share) for key, share in shares.items()}
 
     def pictures(self, folder: Path) -> list[Path]:
         """history.png, and importances.png once they are known: Optuna's own pictures."""
@@ -156,18 +161,23 @@ class Study:
         import matplotlib.pyplot as pyplot
         from optuna.visualization.matplotlib import plot_optimization_history, plot_param_importances
 
+        wanted = {"history": lambda: plot_optimization_history(self._study)}
+        if self.importances():
+            wanted["importances"] = lambda: plot_param_importances(self._study, evaluator=self._evaluator())
         made = []
-        wanted = {"history": plot_optimization_history} | (
-            {"importances": plot_param_importances} if self.importances() else {}
-        )
         pyplot.switch_backend("agg")  # no window, and any thread
         for name, plot in wanted.items():
             with _quiet(), matplotlib.rc_context():  # Optuna sets a style for the whole process
-                drawn: Any = plot(self._study).figure
+                drawn: Any = plot().figure
                 drawn.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
                 pyplot.close(drawn)
             made.append(folder / f"{name}.png")
         return made
+
+    def _evaluator(self) -> Any:
+        from optuna.importance import FanovaImportanceEvaluator
+
+        return FanovaImportanceEvaluator(seed=self._sweep.seed)
 
     def take_up(self) -> list[int]:
         """Queue anew what a killed sweep had running; and, in a new study, what `train` says now. Returns the numbers."""
