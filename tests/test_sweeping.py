@@ -154,6 +154,7 @@ def search(study: Study, knobs: SweepParams, kill_in: int | None = None) -> list
     return drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_killed_sweep_draws_what_an_unbroken_one_does(tmp_path, sampler):
     knobs = sweep(trials=9, sampler=sampler, startup_trials=3)
@@ -232,6 +233,7 @@ def test_another_s_study_is_refused(tmp_path):
         open_study(tmp_path / "broken.db", "s", "one", TRAIN, sweep())
 
 
+@pytest.mark.slow
 def test_the_report_says_what_was_found_and_what_matters(tmp_path):
     space = RATE | {"train.weight_decay": {"low": 0.0, "high": 0.1}}
     knobs = sweep(trials=12, space=space, pruner="none", startup_trials=12)
