@@ -64,6 +64,31 @@ def estimate(
 
 
 @app.command()
+def sweep(
+    preset: Annotated[
+        str | None, typer.Option(help="A file of presets/; without one, params.yaml as it stands.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Short for --set sweep.trials=N.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the study, and of the preset that the best trial becomes.")
+    ] = None,
+) -> None:
+    """Search the space of params.yaml's `sweep` section for better knobs of train; started again, it goes on."""
+    from doctune.params import effective
+    from doctune.sweeping.preset import check_name
+    from doctune.sweeping.space import check_space
+    from flows.run import run_sweep
+
+    changes = [*(overrides or []), *([f"sweep.trials={trials}"] if trials is not None else [])]
+    params = effective(preset, changes)  # every mistake at once, before anything is started
+    check_space(params.train, params.sweep)
+    if name is not None:
+        check_name(name)
+    print(run_sweep(preset, changes, name).text, end="")
+
+
+@app.command()
 def translate(
     texts: Annotated[
         list[str] | None, typer.Argument(help="English texts; without any, one a line from standard input.")

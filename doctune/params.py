@@ -24,11 +24,13 @@ from doctune.scoring import EvaluateParams
 from doctune.section import PARAMS_FILE, Section, read_yaml, validate
 from doctune.sources.params import CrawlParams
 from doctune.splitting import SplitParams
+from doctune.sweeping.params import SweepParams
 from doctune.training.params import TrainParams
 from doctune.translation import TranslateParams
 
 PRESETS = Path("presets")
 DEFAULT_PRESET = "embedded"
+REPLACED_WHOLE = ("base.links", "sweep.space")  # mappings whose keys are data
 
 
 class Params(Section):
@@ -45,6 +47,7 @@ class Params(Section):
     evaluate: EvaluateParams
     registration: RegisterParams = Field(alias="register")  # pydantic models have a method of the plain name
     export: ExportParams
+    sweep: SweepParams
 
     @field_validator("split")
     @classmethod
@@ -93,6 +96,11 @@ def load_preset(name: str) -> dict[str, Any]:
     return values
 
 
+def preset_of(params: Params) -> dict[str, Any]:
+    """What a preset must say so that it gives `params`: what differs from `embedded`."""
+    return _difference(load_preset(DEFAULT_PRESET), params.model_dump(by_alias=True))
+
+
 def write_params(params: Params, path: Path = PARAMS_FILE) -> None:
     from ruamel.yaml import YAML
 
@@ -106,17 +114,30 @@ def write_params(params: Params, path: Path = PARAMS_FILE) -> None:
 
 
 def _merge(values: dict[str, Any], changes: Any, name: str, where: str = "") -> None:
-    """Lay a preset's changes over values, key by key; a mapping whose keys are data (links) is replaced whole."""
+    """Lay a preset's changes over values, key by key; a mapping whose keys are data is replaced whole."""
     if not isinstance(changes, dict):
         raise DoctuneError(
             f"preset {name}: wanted a mapping{f' at {where}' if where else ''}, got {type(changes).__name__}"
         )
     for key, change in changes.items():
         place = f"{where}.{key}" if where else str(key)
-        if isinstance(values.get(key), dict) and place != "base.links":
+        if isinstance(values.get(key), dict) and place not in REPLACED_WHOLE:
             _merge(values[key], change, name, place)
         else:
             values[key] = change
+
+
+def _difference(values: dict[str, Any], wanted: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """The changes that `_merge` makes `wanted` of values with."""
+    changes: dict[str, Any] = {}
+    for key, value in wanted.items():
+        place = f"{where}.{key}" if where else str(key)
+        if isinstance(value, dict) and isinstance(values.get(key), dict) and place not in REPLACED_WHOLE:
+            if inner := _difference(values[key], value, place):
+                changes[key] = inner
+        elif values.get(key) != value:
+            changes[key] = value
+    return changes
 
 
 def _set(values: dict[str, Any], override: str) -> None:

@@ -8,10 +8,12 @@ One DVC repository object serves all threads of a flow, one at a time: it is not
 every question would cost more than the question.
 """
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,6 +85,14 @@ class Dag:
 
         return self._ask(ask)
 
+    def needed_by(self, name: str) -> tuple[Stage, ...]:
+        """The stages that `name` needs, directly or through others, in the order of `stages`."""
+        stages = self.stages()
+        wanted = {need for stage in stages if stage.name == name for need in stage.needs}
+        for stage in reversed(stages):  # each before all that it needs
+            wanted |= set(stage.needs) if stage.name in wanted else set()
+        return tuple(stage for stage in stages if stage.name in wanted)
+
     def reads(self, path: Path) -> bool:
         """Whether any stage depends on the file `path` (relative to the root), or on keys of it."""
         wanted = str(self._root / path)
@@ -152,6 +162,12 @@ class Dag:
             except OSError:
                 stamps[path] = None
         return stamps
+
+
+def options_of(command: str) -> dict[str, str]:
+    """The options of a stage's command by name: {"base": "models/base", ...}."""
+    words = shlex.split(command)
+    return {word[2:]: value for word, value in pairwise(words) if word.startswith("--")}
 
 
 def _reasons(status: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,13 +58,21 @@ def pipeline(preset: str | None = None, overrides: list[str] | None = None, refr
     configuration, or another flow run holds this checkout; Cancelled when it was cancelled in Prefect, or by SIGINT or
     SIGTERM.
     """
+    return on_this_checkout(lambda root, run_id, stop: _run(root, run_id, stop, preset, overrides or [], refresh))
+
+
+def on_this_checkout(work: Callable[[Path, str, Stop], Any]) -> Any:
+    """Do the work of a flow as the only one on the project in the current folder; returns what it does, or how it failed.
+
+    `work` gets the project's root, the flow run's id, and what asks it to end.
+    """
     root = Path.cwd()
     logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
     run_id = str(get_run_context().flow_run.id)  # type: ignore[union-attr]  # inside a flow there is one
     stop = Stop()
     try:
         with hold(root / FLOW_LOCK, "to start a flow run on this checkout"), _watched(run_id, stop):
-            return _run(root, run_id, stop, preset, overrides or [], refresh)
+            return work(root, run_id, stop)
     except DoctuneError as error:
         get_run_logger().error(str(error))
         return Failed(message=str(error), data=error)
@@ -75,21 +83,35 @@ def pipeline(preset: str | None = None, overrides: list[str] | None = None, refr
 
 
 def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: list[str], refresh: bool) -> Any:
-    logger = get_run_logger()
     begin = time.monotonic()
+    write_configuration(preset, overrides)
+    rows, version = bring_up_to_date(root, Dag(root), run_id, stop, refresh)
+    summary = summarise(root, run_id, rows, time.monotonic() - begin, version)
+    _show(summary)
+    return failure(rows, stop) or summary
+
+
+def write_configuration(preset: str | None, overrides: list[str]) -> None:
+    """Write what was asked for into params.yaml, before anything reads it."""
     if preset is not None or overrides:
         from doctune.params import configure
 
         configure(preset, overrides)
     if preset is not None:
         os.environ["DOCTUNE_PRESET"] = preset  # stages tag the MLflow run with it
+
+
+def bring_up_to_date(
+    root: Path, dag: Dag, run_id: str, stop: Stop, refresh: bool = False, needed_by: str | None = None
+) -> tuple[list[Row], str | None]:
+    """Run every stage, or those that the stage `needed_by` needs; returns how each ended, and the version in words."""
+    logger = get_run_logger()
     if drop_dead_locks(root):
         logger.info("removed what a killed DVC process had left in .dvc/tmp/rwlock")
-    dag = Dag(root)
     if dag.reads(SOURCE_LOCK):
         _lock_source(root, refresh)
     rows: dict[str, Row] = {}
-    stages = dag.stages()
+    stages = dag.stages() if needed_by is None else dag.needed_by(needed_by)
     versions: list[str] = []
     run = _stage_task(dag, root, run_id, stop, rows, versions)
     futures: dict[str, PrefectFuture[State]] = {}
@@ -104,15 +126,15 @@ def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: lis
         for future in futures.values():
             future.wait(GRACE_SECONDS + 5)
         raise
-    ended = [_row(stage, rows) for stage in stages]
-    summary = summarise(root, run_id, ended, time.monotonic() - begin, versions[0] if versions else None)
-    _show(summary)
-    failures = [row.message for row in summary.stages if row.state == "Failed"]
+    return [_row(stage, rows) for stage in stages], versions[0] if versions else None
+
+
+def failure(rows: list[Row], stop: Stop) -> State | None:
+    """The state of a flow whose stages ended so, unless all went well."""
+    failures = [row.message for row in rows if row.state == "Failed"]
     if failures:
         return Failed(message="; ".join(failures), data=StageFailed("; ".join(failures)))
-    if stop.requested():
-        return Cancelled(message=stop.reason)
-    return summary
+    return Cancelled(message=stop.reason) if stop.requested() else None
 
 
 def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, Row], versions: list[str]) -> Any:

@@ -9,15 +9,14 @@ asked every time.
 """
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_text, read_json, write_json
+from flows.graph import options_of
 
 SETTLED = Path(".doctune") / "mlflow-settled.json"
 
@@ -36,8 +35,8 @@ def reconcile_mlflow(root: Path, register: str, export: str, exported: bool) -> 
     `register` and `export` are the stages' commands in dvc.yaml, which name all files; `exported` says that the second
     is up to date too. Raises DoctuneError when MLflow does not answer.
     """
-    options = _options(register)
-    shipped = _options(export)
+    options = options_of(register)
+    shipped = options_of(export)
     reports = [root / name for name in (options["metrics"], options["out"], shipped["report"])]
     before, noted = _state(root, reports), _noted(root)
     if before is not None and before == noted.get("state"):
@@ -71,11 +70,6 @@ def _version(versions: Sequence[Any], model_hash: str) -> str:
     """Number and aliases of the newest version that holds the model."""
     version = next(version for version in versions if version.tags.get("model_hash") == model_hash)
     return f"{version.number} ({', '.join(sorted(version.aliases)) or 'no alias'})"
-
-
-def _options(command: str) -> dict[str, str]:
-    words = shlex.split(command)
-    return {word[2:]: value for word, value in pairwise(words) if word.startswith("--")}
 
 
 def _noted(root: Path) -> dict[str, Any]:

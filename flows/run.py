@@ -11,15 +11,20 @@ import importlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from doctune.errors import DoctuneError
 from doctune.locks import hold
 from flows.server import connect
 from flows.summary import RunSummary
 from tasks.stage import fail
+
+if TYPE_CHECKING:
+    from flows.sweep import Found
 
 
 class Interrupted(DoctuneError):
@@ -34,23 +39,35 @@ def run_pipeline(preset: str | None, overrides: list[str], refresh: bool, tags: 
     Raises DoctuneError with a failed stage's real error, Interrupted when the run was cancelled.
     Talks to the Prefect server that `flows.server.connect` finds. Prefect's log goes to stderr as it comes.
     """
+    with flow_module("flows.pipeline", tags) as module:
+        return cast(RunSummary, module.pipeline(preset=preset, overrides=overrides, refresh=refresh))
+
+
+def run_sweep(preset: str | None, overrides: list[str], name: str | None) -> "Found":
+    """Run the flow of flows/sweep.py likewise; raises as `run_pipeline` does."""
+    with flow_module("flows.sweep") as module:
+        return cast("Found", module.sweep(preset=preset, overrides=overrides, name=name))
+
+
+@contextmanager
+def flow_module(name: str, tags: tuple[str, ...] = ()) -> Iterator[Any]:
+    """Yield the module of a flow, imported, with a Prefect server that its run will find."""
     root = Path.cwd()
     atexit.register(gc.freeze)  # else Python searches Prefect's modules for garbage as it ends: half a second
     with hold(root / ".doctune" / "flow.lock", "to start a flow run on this checkout"):
         pass  # refused before a server is started for nothing; the flow takes it for the whole run
-    connect(root, meanwhile=lambda: importlib.import_module("flows.pipeline"))
+    connect(root, meanwhile=lambda: importlib.import_module(name))
     from prefect import tags as tagged
     from prefect.exceptions import CancelledRun
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from flows.pipeline import pipeline
-
-    for name in ("EventsWorker", "APILogWorker"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # "still processing items" at every end
+    module = importlib.import_module(name)
+    for worker in ("EventsWorker", "APILogWorker"):
+        logging.getLogger(worker).setLevel(logging.ERROR)  # "still processing items" at every end
     # Heartbeats are for the automations of a deployment; waiting for their thread to end costs up to a second.
     with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tagged(*tags):
         try:
-            return cast(RunSummary, pipeline(preset=preset, overrides=overrides, refresh=refresh))
+            yield module
         except CancelledRun as error:
             raise Interrupted(str(error)) from None
 

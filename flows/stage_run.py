@@ -103,10 +103,14 @@ def explain(lines: Sequence[str], code: int) -> str:
     if "failed to run: " not in said:  # DVC's own: a missing file, a broken dvc.yaml, an output in use
         return _short(_REPRO_ERROR.sub("", said).removeprefix("ERROR: ") or f"dvc exited with {code}")
     exited = _EXIT.search(said)
-    status = int(exited["code"]) if exited else code
+    own = [line for line in lines[:wrapper] if not line.startswith(("Running stage '", "> "))]
+    return own_error(own, int(exited["code"]) if exited else code)
+
+
+def own_error(own: Sequence[str], status: int) -> str:
+    """The real error of a program that said `own` and ended with `status`."""
     if status < 0 or 128 < status <= 128 + 64:
         return f"its process was {_by_signal(-status if status < 0 else status - 128)}"
-    own = [line for line in lines[:wrapper] if not line.startswith(("Running stage '", "> "))]
     for line in reversed(own):
         if line.startswith(ERROR_PREFIX):
             return _short(line.removeprefix(ERROR_PREFIX))

@@ -72,7 +72,10 @@ def _adapt(base: Path, pages: Path, splits: Path, out: Path, report: Path, param
     )
     work = CHECKPOINTS / key[:16]
     knobs = {"adapt": params.model_dump()}
-    with hold(work / "lock", f"to adapt in {work}"), training_run(connect(), key, knobs, kind="adapt") as run:
+    with (
+        hold(work / "lock", f"to adapt in {work}"),
+        training_run(connect(), key, knobs, name=f"adapt-{key[:8]}") as run,
+    ):
         adapted = adapt(base, texts, params, work, [curves_to(run)], trusted)
         save_adapted(adapted.loaded, base, out)
         facts = {

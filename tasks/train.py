@@ -35,6 +35,18 @@ CODE = Path(__file__).parents[1] / "doctune"
 LOSSES = Path("losses")
 
 
+def train_key(params: TrainParams, base: Path, splits: Path) -> str:
+    """The fingerprint of all that decides what a training makes."""
+    return hash_text(
+        params.model_dump_json(exclude=WATCHING),
+        hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
+        hash_path(base),
+        hash_path(CODE / "training", CODE / "prompts", CODE / "placeholders.py", CODE / "text.py"),
+        *([hash_path(CODE / "translation.py", CODE / "scoring/metrics.py")] if params.choose_by == "chrf" else []),
+        *([hash_path(LOSSES)] if params.loss else []),
+    )
+
+
 def main(
     base: Path,
     splits: Path,
@@ -53,14 +65,7 @@ def main(
         return launch(params.processes, ["-m", "tasks.train", *sys.argv[1:]])
     if launched():
         end_on_request()
-    key = hash_text(
-        params.model_dump_json(exclude=WATCHING),
-        hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
-        hash_path(base),
-        hash_path(CODE / "training", CODE / "prompts", CODE / "placeholders.py", CODE / "text.py"),
-        *([hash_path(CODE / "translation.py", CODE / "scoring/metrics.py")] if params.choose_by == "chrf" else []),
-        *([hash_path(LOSSES)] if params.loss else []),
-    )
+    key = train_key(params, base, splits)
     work = CHECKPOINTS / key[:16]
     rows = [read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid")]
     trusted = remote_code_allowed()

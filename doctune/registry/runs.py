@@ -32,6 +32,7 @@ class TrainingRun:
 
     def __init__(self, store: Store, run_id: str, last_steps: dict[str, int]) -> None:
         self.run_id = run_id
+        self.status = "FINISHED"  # what the run ends as when nothing is raised; the caller may know better
         self.complete = True  # False once MLflow stopped answering: the rest is replayed from the curves
         self._store = store
         self._last = last_steps
@@ -56,7 +57,7 @@ def training_run(
     train_key: str,
     params: Mapping[str, Any],
     tags: Mapping[str, str] | None = None,
-    kind: str = "train",
+    name: str | None = None,
 ) -> Iterator[TrainingRun]:
     """Open the run of `train_key`, the unfinished one if there is one, and record system metrics meanwhile.
 
@@ -64,7 +65,7 @@ def training_run(
     """
     from mlflow.system_metrics import system_metrics_monitor as system
 
-    run = _begin(store, train_key, params, {**environment(store.root), **(tags or {})}, None, kind)
+    run = _begin(store, train_key, params, {**environment(store.root), **(tags or {})}, None, name)
     steps = _last_steps(store, run)
     monitors: Any = system  # MLflow leaves it untyped
     monitor = monitors.SystemMetricsMonitor(run.info.run_id, resume_logging=bool(steps), tracking_uri=store.uri)
@@ -73,7 +74,7 @@ def training_run(
     status = "KILLED"
     try:
         yield training
-        status = "FINISHED" if training.complete else "RUNNING"
+        status = training.status if training.complete else "RUNNING"
     except Exception:
         status = "FAILED"
         raise
@@ -121,7 +122,7 @@ def _begin(
     params: Mapping[str, Any],
     tags: Mapping[str, str],
     start: int | None,
-    kind: str = "train",
+    name: str | None = None,
 ) -> "Run":
     from mlflow.entities import Param, RunTag
 
@@ -129,7 +130,7 @@ def _begin(
     run = next((run for run in _runs(store, train_key) if run.info.status != "FINISHED"), None)
     if run is None:
         run = client.create_run(
-            store.experiment_id, start, {TRAIN_KEY: train_key, **_ours(tags)}, f"{kind}-{train_key[:8]}"
+            store.experiment_id, start, {TRAIN_KEY: train_key, **_ours(tags)}, name or f"train-{train_key[:8]}"
         )
     else:
         client.update_run(run.info.run_id, status="RUNNING")
