@@ -9,8 +9,7 @@ import pytest
 from doctune.errors import DoctuneError
 from doctune.files import read_json, write_json
 from doctune.models import load_model, skeleton
-from doctune.prompts import IGNORED, Example
-from doctune.training.checks import check_answers, check_memory, check_method, check_plan, check_template
+from doctune.training.checks import check_memory, check_method, check_plan, check_template
 from doctune.training.memory import Need
 from doctune.training.run import fine_tune
 from tests.test_training import SETTINGS, params
@@ -106,12 +105,3 @@ def test_a_template_leaves_room_for_a_text_and_its_answer(bases: dict[str, Path]
         check_template(chat.tokenizer, chat.recipe, 8)
     check_template(chat.tokenizer, chat.recipe, 128)
     check_template(plain.tokenizer, plain.recipe, 8)
-
-
-def test_rows_without_a_token_of_their_answer_teach_nothing() -> None:
-    cut, whole = Example([5, 6], [IGNORED, IGNORED], True), Example([5, 6], [IGNORED, 6], False)
-    with pytest.raises(DoctuneError, match="none of the 2 training rows has a token of its answer"):
-        check_answers([cut, cut], 16)
-    with pytest.raises(DoctuneError, match="wants one row or more, got none"):
-        check_answers([], 16)
-    check_answers([cut, whole], 16)

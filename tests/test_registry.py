@@ -501,7 +501,7 @@ def test_adapter_is_registered_with_its_base(store: Store, files: Files) -> None
     ("start", "needs", "others"),
     [
         pytest.param("doctune.translation", packages.ADAPTER, {"huggingface_hub"}, id="PyTorch"),
-        pytest.param("doctune.onnx.runtime", packages.ONNX, {"huggingface_hub", "peft"}, id="ONNX"),
+        pytest.param("doctune.onnx.runtime", packages.ONNX, {"huggingface_hub", "peft", "psutil"}, id="ONNX"),
     ],
 )
 def test_requirements_name_what_the_code_imports(start: str, needs: tuple[str, ...], others: set[str]) -> None:

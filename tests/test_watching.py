@@ -52,10 +52,10 @@ def marian(tmp_path_factory) -> Path:
 )
 def test_tokens_are_counted_without_padding(lengths, seq2seq):
     if seq2seq:
-        examples = [Example([5] * source, [6] * answer, False) for source, answer in lengths]
+        examples = [Example([5] * source, [6] * answer, False, False) for source, answer in lengths]
         real = sum(source + answer for source, answer in lengths)
     else:  # a causal row holds its prompt and its answer
-        examples = [Example([5] * (s + a), [IGNORED] * s + [6] * a, False) for s, a in lengths]
+        examples = [Example([5] * (s + a), [IGNORED] * s + [6] * a, False, False) for s, a in lengths]
         real = sum(s + a for s, a in lengths)
     batch = collate(examples, pad_id=0)
     padded = batch["input_ids"].numel() + (batch["labels"].numel() if seq2seq else 0)
@@ -71,7 +71,7 @@ def test_rows_of_several_examples_end_with_an_answer():
 
 
 def test_the_meter_leaves_evaluations_out_and_counts_all_processes():
-    batch = collate([Example([5] * 8, [6] * 8, False)], pad_id=0)
+    batch = collate([Example([5] * 8, [6] * 8, False, False)], pad_id=0)
     meter = Meter(processes=2)
     assert "seconds_left" not in meter.read(0, 10) and "tokens_per_second" not in meter.read(0, 10)
     meter.count(batch, seq2seq=True, step=4)
