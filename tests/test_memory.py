@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from doctune.models import skeleton
-from doctune.training.memory import NF4_BYTES, Shape, Values, estimate, measure
+from doctune.training.memory import NF4_BYTES, Shape, Values, _left_in_containers, estimate, measure
 from doctune.training.methods import with_method
 from tests.test_training import params
 from tests.tiny import tiny_qwen

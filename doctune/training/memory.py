@@ -17,6 +17,9 @@ With P weights, T of them learning and Q held in 4 bits, t padded tokens in the 
 
 Of an encoder-decoder's tokens half pass through each side, so A and B are halved. With gradient checkpointing only the input of
 each layer is kept, and all of the widest one.
+
+A QLoRA run shows more in its resident size by the size of the base's file, which stays mapped: such pages make way when memory
+is wanted, so they are not counted.
 """
 
 import sys
