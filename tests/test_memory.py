@@ -5,15 +5,19 @@ from typing import Any
 
 import pytest
 
-from doctune.machine import _left_in_containers
 from doctune.models import skeleton
-from doctune.training.memory import NF4_BYTES, Shape, Values, estimate, measure
+from doctune.training.memory import NF4_BYTES, Shape, Values, _left_in_containers, estimate, measure
 from doctune.training.methods import with_method
 from tests.test_training import params
 from tests.tiny import tiny_qwen
 
 # 77 M parameters as opus-mt has them, and LoRA r 16 on all linear layers; 102 M in Qwen2's shape
 MARIAN = Shape(77_943_296, 77_419_008, 77_387_264, 0, Values(135_168, 0), 12, 512, Values(13_312, 0), 65_001, 2)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_qwen(tmp_path_factory.mktemp("qwen") / "base")
 
 
 @pytest.mark.parametrize(
@@ -46,9 +50,7 @@ def test_the_parts_by_hand() -> None:
         pytest.param({"batch_tokens": 512}, {"batch_tokens": 4096}, id="tokens"),
     ],
 )
-def test_what_takes_less(tmp_path: Path, less: dict[str, Any], more: dict[str, Any]) -> None:
-    base = tiny_qwen(tmp_path / "base")
-
+def test_what_takes_less(base: Path, less: dict[str, Any], more: dict[str, Any]) -> None:
     def total(change: dict[str, Any]) -> int:
         plan = params(**change)
         return estimate(measure(with_method(skeleton(base), plan), plan), plan, bf16=False).total

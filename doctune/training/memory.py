@@ -17,11 +17,15 @@ With P weights, T of them learning and Q held in 4 bits, t padded tokens in the 
 
 Of an encoder-decoder's tokens half pass through each side, so A and B are halved. With gradient checkpointing only the input of
 each layer is kept, and all of the widest one.
+
+A QLoRA run shows more in its resident size by the size of the base's file, which stays mapped: such pages make way when memory
+is wanted, so they are not counted.
 """
 
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from doctune.machine import free_memory
 from doctune.training.methods import count_parameters
 from doctune.training.params import TrainParams
 
@@ -130,7 +134,35 @@ def available_memory() -> int:
     """Bytes left where training takes place: on the GPU, if there is one."""
     import torch
 
-    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else free_memory()
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else _free_memory()
+
+
+def _free_memory() -> int:
+    """Bytes that this process may still take without pushing others out: the machine's, or fewer where a container has a limit."""
+    import psutil
+
+    return min(int(psutil.virtual_memory().available), *_left_in_containers(Path("/sys/fs/cgroup")))
+
+
+def _left_in_containers(root: Path) -> list[int]:
+    """What control groups leave, in the files of their second version and of their first; nothing where there is no limit.
+
+    Pages of files that were read count as used there, though they make way when memory is wanted.
+    """
+    left = [sys.maxsize]
+    for limit, used, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            allowed, taken = (root / limit).read_text().strip(), int((root / used).read_text())
+            lines = (root / limit).with_name("memory.stat").read_text().splitlines()
+        except (OSError, ValueError):
+            continue  # the other version, or no control groups at all
+        cached = sum(int(line.split()[1]) for line in lines if line.split()[0] == cache)
+        if allowed != "max":
+            left.append(max(0, int(allowed) - taken + cached))
+    return left
 
 
 def _values(module: Any, output: set[Any]) -> Values:
