@@ -18,6 +18,7 @@ Table = np.ndarray[Any, Any]
 
 SKIP = -2.0  # log-weight of leaving out one item; two of these stand against a match's log-odds
 MERGE = -3.5  # and what a bead of two with one costs beside its log-odds: they are rare
+NOTHING = -1e9  # log of a sum without terms: finite, so that the difference of two of these is a number
 CHANCE_BIAS, CHANCE_SLOPE = -0.52, 0.755
 
 
@@ -45,8 +46,8 @@ def align(
         moves.append((2, 1, two_en + merge))
     if two_zh is not None and m > 1:
         moves.append((1, 2, two_zh + merge))
-    ahead = _sums(n, m, moves, skip)
-    behind = _sums(n, m, [(a, b, value[::-1, ::-1]) for a, b, value in moves], skip)[::-1, ::-1]
+    ahead, behind = _sums(n, m, moves, skip)
+    behind = behind[::-1, ::-1]
     beads = []
     for a, b, value in moves:
         posterior = np.exp(ahead[: n + 1 - a, : m + 1 - b] + value + behind[a:, b:] - ahead[n, m])
@@ -66,17 +67,30 @@ def chance(bead: Bead) -> float:
 
 
 def _sums(n: int, m: int, moves: list[tuple[int, int, Table]], skip: float) -> Table:
-    """Log-sums over all alignments of the first i and first j items, (n + 1, m + 1)."""
-    total = np.full((n + 1, m + 1), -np.inf)
-    total[0, 0] = 0.0
+    """Log-sums over all alignments of the first i and first j items, and of the last i and last j: (2, n + 1, m + 1).
+
+    Two rows and two columns of NOTHING before them are where moves come from that begin outside. In one row after another
+    an anti-diagonal is a slice with a step, and what leads to it by one move is the same slice further back.
+    """
+    width = m + 3
+    total = np.full((2, n + 3, width), NOTHING)
+    total[:, 2, 2] = 0.0
+    steps: list[tuple[int, Table | None]] = [(width, None), (1, None)]
+    for a, b, value in moves:
+        weight = np.zeros_like(total)
+        weight[:, 2 + a :, 2 + b :] = value, value[::-1, ::-1]
+        steps.append((a * width + b, weight.reshape(2, -1)))
+    flat = total.reshape(2, -1)
     for diagonal in range(1, n + m + 1):
-        i = np.arange(max(0, diagonal - m), min(n, diagonal) + 1)
-        j = diagonal - i
-        best = np.full(len(i), -np.inf)
-        for a, b, value in ((1, 0, None), (0, 1, None), *moves):
-            whole = slice(*np.searchsorted(i, (a, diagonal - b + 1)))  # i >= a and j >= b
-            ii, jj = i[whole] - a, j[whole] - b
-            weight = skip if value is None else value[ii, jj]
-            best[whole] = np.logaddexp(best[whole], total[ii, jj] + weight)
-        total[i, j] = best
-    return total
+        first = max(0, diagonal - m)
+        count = min(n, diagonal) + 1 - first
+        begin = (first + 2) * width + diagonal - first + 2
+        end = begin + count * (width - 1)
+        terms = np.empty((len(steps), 2, count))
+        for term, (back, weights) in zip(terms, steps, strict=True):
+            here = skip if weights is None else weights[:, begin : end : width - 1]
+            np.add(flat[:, begin - back : end - back : width - 1], here, out=term)
+        top = terms.max(axis=0)
+        terms -= top
+        flat[:, begin : end : width - 1] = top + np.log(np.exp(terms, out=terms).sum(axis=0))
+    return total[:, 2:, 2:]

@@ -13,7 +13,7 @@ from doctune.alignment.candidates import Candidate, PageAlignment
 from doctune.alignment.comments import align_comments
 from doctune.alignment.params import AlignParams
 from doctune.alignment.sentences import leaves_out, sentence_pairs
-from doctune.alignment.structure import align_structure
+from doctune.alignment.structure import align_structure, is_free
 from doctune.alignment.titles import front_matter_pairs
 from doctune.cleaning import mask, reason_to_drop
 from doctune.files import hash_text
@@ -36,8 +36,9 @@ def align_page(path: str, chinese: str, english: str | None, params: AlignParams
     if english is not None:
         account.counts["inline_comments_left_to_structure"] += account.dropped.pop("inline_says_more", 0)
         account.examples = [place for place in account.examples if place[0] != "inline_says_more"]
-        plain = page.without_comments(blocks)  # a comment inside a line leaves the line whole
-        parts.append(align_structure(english_blocks, plain.blocks(), account, params.min_score))
+        if any(is_free(block, account) for block in blocks):
+            plain = page.without_comments(blocks)  # a comment inside a line leaves the line whole
+            parts.append(align_structure(english_blocks, plain.blocks(), account, params.min_score))
     whole = PageAlignment()
     for part in parts:
         whole.add(part)

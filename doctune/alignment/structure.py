@@ -77,6 +77,11 @@ def align_structure(
     return result
 
 
+def is_free(block: Block, known: PageAlignment) -> bool:
+    """Whether a block of the Chinese page is a translation whose English `known` does not tell."""
+    return block.kind in TEXT_KINDS and block.start not in known.english and has_cjk(block.text)
+
+
 def _moved(span: tuple[int, int], by: int) -> tuple[int, int]:
     return span[0] + by, span[1] + by
 
