@@ -16,10 +16,16 @@ ui: .venv/ready           ## MLflow and Prefect in the browser
 bench-align: .venv/ready  ## how well and how fast pages are aligned; ARGS="--repository PATH --snapshot TAG"
 	python -m bench.corpus $(ARGS)
 
+bench-train: .venv/ready .venv-peers/ready  ## how fast training is, beside its peers; ARGS="--pairs FILE --rounds N"
+	python -m bench.train $(ARGS)
+
 lint: .venv/ready         ## style and types
 	ruff check . && ruff format --check . && mypy
 
 .venv/ready: requirements.lock pyproject.toml
 	python3 -m venv .venv && pip install --quiet --requirement requirements.lock && pip install --quiet --no-deps --no-build-isolation --editable . && touch $@
 
-.PHONY: run test repro ui bench-align lint
+.venv-peers/ready: bench/peers.txt
+	python3 -m venv .venv-peers && .venv-peers/bin/pip install --quiet --requirement bench/peers.txt && touch $@
+
+.PHONY: run test repro ui bench-align bench-train lint

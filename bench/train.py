@@ -1,0 +1,192 @@
+"""How fast doctune trains, beside transformers' Seq2SeqTrainer and TRL's SFTTrainer, on the same model and examples.
+
+    make bench-train                                       # about an hour on two cores; ends with one JSON line
+    python -m bench.train --rounds 1 --updates 15 --without-loss       # a look
+
+Every side is a process of its own, in turns; medians over the rounds, ratios of medians. Examples are real pairs (a split's
+train.jsonl), tokenised once by base/'s tokenizer; models have the shapes of OPUS-MT and of Qwen2 at an eighth of its depth
+and width, with random weights. Peers run in an environment of their own (bench/peers.txt), on as many threads.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SIDES = Path(__file__).parent / "sides"
+VOCABULARY, QWEN_VOCABULARY = 65_001, 151_936
+LORA = {
+    "r": 16,
+    "alpha": 32,
+    "dropout": 0.05,
+    "targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+}
+EXAMPLES, VALID = 6000, 200
+LOSS_UPDATES = 300
+PROMPT = 48  # tokens before a source, as the ChatML template's system prompt takes
+
+
+def examples(pairs: Path) -> tuple[list[list[list[int]]], int]:
+    """Source and answer ids of rows drawn at random, and the padding id."""
+    from doctune.files import read_jsonl
+    from doctune.models import load_model
+    from doctune.prompts import encode_pair
+
+    rows = read_jsonl(pairs)
+    random.Random(1).shuffle(rows)
+    base = load_model(ROOT / "base")
+    made = (encode_pair(base.tokenizer, base.recipe, r["en"], r["zh"], 256) for r in rows[: EXAMPLES + VALID])
+    return [[list(e.input_ids), list(e.labels)] for e in made], int(base.tokenizer.pad_token_id)
+
+
+def write_task(folder: Path, model: Any, pairs: list[list[list[int]]], pad: int, seq2seq: bool) -> Path:
+    folder.mkdir()
+    model.save_pretrained(folder / "model")
+    task = {"train": pairs[VALID:], "valid": pairs[:VALID], "pad": pad, "batch": 16, "seq2seq": seq2seq, "lora": LORA}
+    (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
+    return folder
+
+
+def marian(folder: Path, pairs: list[list[list[int]]], pad: int) -> Path:
+    import torch
+    from transformers import MarianConfig, MarianMTModel
+
+    torch.manual_seed(0)
+    config = MarianConfig(
+        vocab_size=VOCABULARY,
+        d_model=512,
+        encoder_layers=6,
+        decoder_layers=6,
+        encoder_ffn_dim=2048,
+        decoder_ffn_dim=2048,
+        encoder_attention_heads=8,
+        decoder_attention_heads=8,
+        max_position_embeddings=512,
+        pad_token_id=pad,
+        eos_token_id=0,
+        forced_eos_token_id=0,
+        decoder_start_token_id=pad,
+        scale_embedding=True,
+        static_position_embeddings=True,
+        activation_function="swish",
+        dropout=0.1,
+    )
+    return write_task(folder, MarianMTModel(config), pairs, pad, seq2seq=True)
+
+
+def qwen(folder: Path, pairs: list[list[list[int]]], pad: int) -> Path:
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=QWEN_VOCABULARY,
+        hidden_size=512,
+        intermediate_size=2816,
+        num_hidden_layers=8,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=pad,
+    )
+    prompt = list(range(100, 100 + PROMPT))
+    rows = [[[*prompt, *source, *answer], [-100] * (PROMPT + len(source)) + answer] for source, answer in pairs]
+    return write_task(folder, Qwen2ForCausalLM(config), rows, pad, seq2seq=False)
+
+
+def side(command: list[str]) -> dict[str, Any]:
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if found.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{found.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(found.stdout.strip().splitlines()[-1])
+    return result
+
+
+def matrix_rates() -> dict[str, float]:
+    """GFLOP/s of a square product in 32 bits and in bfloat16: the roof."""
+    import torch
+
+    rates = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        one, two = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+        seconds = []
+        for _ in range(12):
+            began = time.perf_counter()
+            one @ two
+            seconds.append(time.perf_counter() - began)
+        rates[name] = 2 * 2048**3 / statistics.median(seconds[2:]) / 1e9
+    return rates
+
+
+def marian_flops(pairs: list[list[list[int]]]) -> float:
+    """Floating-point operations a real token of source or answer takes in training: six a weight that it meets."""
+    source, answer = (sum(map(len, side)) for side in zip(*pairs, strict=True))
+    encoder, decoder = 6 * (4 * 512**2 + 2 * 512 * 2048), 6 * (8 * 512**2 + 2 * 512 * 2048) + VOCABULARY * 512
+    return 6 * (encoder * source + decoder * answer) / (source + answer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=Path, default=ROOT / "data/splits/train.jsonl")
+    parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers/bin/python")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--updates", type=int, default=60, help="measured updates of a side")
+    parser.add_argument("--without-loss", action="store_true", help="leave the longer run out")
+    options = parser.parse_args()
+    pairs, pad = examples(options.pairs)
+    updates = str(options.updates + 5)
+    few = str(max(10, options.updates // 5) + 5)  # updates of Qwen2's, each of which takes the peer half a minute
+    with tempfile.TemporaryDirectory(prefix="doctune-bench-") as scratch:
+        tasks = {
+            "marian": marian(Path(scratch) / "marian", pairs, pad),
+            "qwen": qwen(Path(scratch) / "qwen", pairs, pad),
+        }
+        ours, peers = [sys.executable, "-m", "bench.sides.ours"], str(options.peers)
+        sides = {
+            "marian_doctune": [*ours, str(tasks["marian"]), "full", updates],
+            "marian_plain": [peers, str(SIDES / "seq2seq.py"), str(tasks["marian"]), "plain", updates],
+            "marian_grouped": [peers, str(SIDES / "seq2seq.py"), str(tasks["marian"]), "grouped", updates],
+            "qwen_doctune": [*ours, str(tasks["qwen"]), "lora", few],
+            **{
+                f"qwen_{mode}": [peers, str(SIDES / "sft.py"), str(tasks["qwen"]), mode, few]
+                for mode in ("random", "grouped", "packed")
+            },
+        }
+        seen: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+        rates: list[dict[str, float]] = []
+        for number in range(options.rounds):
+            rates.append(matrix_rates())
+            for name, command in sides.items():
+                seen[name].append(side(command))
+                print(f"round {number + 1}: {name} {json.dumps(seen[name][-1])}", file=sys.stderr, flush=True)
+        speed = {n: statistics.median(r["tokens_per_second"] for r in results) for n, results in seen.items()}
+        roof = {name: statistics.median(rate[name] for rate in rates) for name in ("fp32", "bf16")}
+        result: dict[str, Any] = {
+            "tokens_per_second": {name: round(value, 1) for name, value in speed.items()},
+            "peak_mb": {name: max(r["peak_mb"] for r in results) for name, results in seen.items()},
+            "marian_to_plain": round(speed["marian_doctune"] / speed["marian_plain"], 2),
+            "marian_to_grouped": round(speed["marian_doctune"] / speed["marian_grouped"], 2),
+            "qwen_to_best": round(
+                speed["qwen_doctune"] / max(speed[f"qwen_{mode}"] for mode in ("random", "grouped", "packed")), 2
+            ),
+            "matrix_gflops": {name: round(rate) for name, rate in roof.items()},
+            "marian_share_of_roof": round(speed["marian_doctune"] * marian_flops(pairs) / 1e9 / roof["bf16"], 3),
+        }
+        if not options.without_loss:
+            judged = [str(LOSS_UPDATES), "--judged"]
+            losses = {name: side([*sides[f"marian_{name}"][:-1], *judged]) for name in ("doctune", "grouped")}
+            result["valid_loss"] = {name: round(found["valid_loss"], 4) for name, found in losses.items()}
+            result["valid_loss_ratio"] = round(losses["doctune"]["valid_loss"] / losses["grouped"]["valid_loss"], 4)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
