@@ -50,7 +50,7 @@ def main(
 
     params, decoding = load_section(ExportParams, "export"), load_section(TranslateParams, "translate")
     with hold(WORK / "lock", f"to export {model}"):
-        facts = export(base, model, test, hypotheses, onnx, params, decoding)
+        facts = export(base, model, splits, test, hypotheses, onnx, params, decoding, remote_code_allowed())
     write_json(report, facts)
     print(
         f"fp32 ONNX gives PyTorch's output on {100 * facts['identical_fp32']:.1f} % of {facts['rows']} rows "
@@ -65,7 +65,15 @@ def main(
 
 
 def export(
-    base: Path, model: Path, test: Path, hypotheses: Path, onnx: Path, params: ExportParams, decoding: TranslateParams
+    base: Path,
+    model: Path,
+    splits: Path,
+    test: Path,
+    hypotheses: Path,
+    onnx: Path,
+    params: ExportParams,
+    decoding: TranslateParams,
+    remote_code: bool = False,
 ) -> dict[str, Any]:
     """Write the folder `onnx` and return the report; DoctuneError, and no folder, where a limit is not kept."""
     from doctune.models import load_model, merged
@@ -74,6 +82,7 @@ def export(
     from doctune.onnx.runtime import open_graphs
     from doctune.scoring.evaluation import check_rows, hypotheses_of
     from doctune.text import flatten
+    from doctune.vocabulary import trim
 
     rows = read_jsonl(test)
     check_rows(rows, ("id", "en", "zh"), test)
@@ -85,7 +94,11 @@ def export(
     try:
         with whole_dir(onnx) as tmp:
             print(f"exporting {model} to ONNX", flush=True)
-            export_onnx(merged(load_model(model, base, remote_code_allowed())), fp32)
+            loaded = merged(load_model(model, base, remote_code))
+            if params.trim_vocabulary:
+                whole, loaded = len(loaded.tokenizer), trim(loaded, read_jsonl(splits / "train.jsonl"))
+                print(f"{len(loaded.tokenizer):,} of {whole:,} pieces stay", flush=True)
+            export_onnx(loaded, fp32)
             print("quantising to int8", flush=True)
             quantise(fp32, tmp, decoding)
             from_fp32 = _decode(open_graphs(fp32, decoding), sources, "fp32")

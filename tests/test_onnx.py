@@ -26,7 +26,7 @@ from tests.tiny import PAIRS, ROWS, tiny_marian, tiny_qwen
 SOURCES = [en for en, _ in PAIRS]
 REFERENCES = [zh for _, zh in PAIRS]
 DECODING = TranslateParams(beams=1, batch_tokens=512, max_new_tokens=24)
-LIMITS = ExportParams(min_identical=0.99, max_int8_bleu_loss=1.0, parity_rows=400)
+LIMITS = ExportParams(min_identical=0.99, max_int8_bleu_loss=1.0, parity_rows=400, trim_vocabulary=False)
 
 
 @dataclass(frozen=True)
@@ -193,11 +193,13 @@ def test_merged_adapter_equals_the_adapter(build: Any, tmp_path: Path) -> None:
 
 def stage_inputs(made: Made, folder: Path, answers: list[str]) -> dict[str, Any]:
     write_jsonl(folder / "test.jsonl", ROWS)
+    write_jsonl(folder / "train.jsonl", ROWS)
     hypotheses = ({"id": row["id"], "en": row["en"], "hyp": answer} for row, answer in zip(ROWS, answers, strict=True))
     write_jsonl(folder / "tuned.jsonl", hypotheses)
     return {
         "base": made.base,
         "model": made.base,
+        "splits": folder,
         "test": folder / "test.jsonl",
         "hypotheses": folder / "tuned.jsonl",
         "onnx": folder / "onnx",
@@ -206,11 +208,12 @@ def stage_inputs(made: Made, folder: Path, answers: list[str]) -> dict[str, Any]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("trimmed", [False, True], ids=["whole", "trimmed"])
 def test_stage_reports_parity_and_ships_int8_only(
-    marian: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    marian: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trimmed: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    limits = LIMITS.model_copy(update={"max_int8_bleu_loss": 10.0})
+    limits = LIMITS.model_copy(update={"max_int8_bleu_loss": 10.0, "trim_vocabulary": trimmed})
     facts = export(**stage_inputs(marian, tmp_path, marian.answers), params=limits)
     assert facts["rows"] == len(ROWS) and facts["identical_fp32"] == 1.0
     assert facts["bleu_loss_int8"] == pytest.approx(facts["bleu_torch"] - facts["bleu_int8"], abs=2e-4)

@@ -45,6 +45,7 @@ SETTINGS = {
     "loss": "",
     "reporters": [],
     "price_per_hour": 0.0,
+    "trim_vocabulary": False,
     "seed": 3,
 }
 

@@ -15,6 +15,7 @@ from doctune.training.memory import Need, available_memory, estimate, measure
 from doctune.training.methods import adapter_of, with_method
 from doctune.training.params import Ia3Params, TrainParams
 from doctune.training.precision import number_format
+from doctune.vocabulary import check_trimmable
 
 CLEARLY = 1.25  # an estimate is taken at its word from here on: it is right within a fifth (doctune.training.memory)
 
@@ -37,6 +38,12 @@ def check_method(model: Any, params: TrainParams) -> None:
         raise DoctuneError(
             f"train.method {params.method} wants a base of float weights, got one quantised with {_quantiser(quantised)}; use the base that it was made from"
         )
+    if params.trim_vocabulary:
+        check_trimmable(model.config)
+        if params.method != "full":
+            raise DoctuneError(
+                f"train.trim_vocabulary wants train.method full, got {params.method}: an adapter lies on the whole base; trim at export instead (export.trim_vocabulary)"
+            )
     if params.method == "qlora":
         _check_bitsandbytes()
     adapter = adapter_of(params)

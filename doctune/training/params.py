@@ -41,7 +41,8 @@ class TrainParams(Section):
     Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch, `batch_rows` its examples (0: any
     number), and `packing` lays several of a causal model in one row of at most `max_length`. Every `eval_steps` updates (0:
     once an epoch) the validation loss is measured and a checkpoint written; the best one, by `choose_by`, is kept. After
-    `patience` (0: never) evaluations without a better one training stops. `processes` share the batches of an update."""
+    `patience` (0: never) evaluations without a better one training stops. `processes` share the batches of an update. `trim_vocabulary`
+    keeps of a Marian base's pieces what the training rows and a safety set need (doctune.vocabulary)."""
 
     method: Literal["full", "lora", "dora", "qlora", "ia3"]
     lora: LoraParams
@@ -68,6 +69,7 @@ class TrainParams(Section):
     loss: str = Field(pattern=LOSS_PATTERN)
     reporters: list[Literal["tensorboard", "wandb"]]
     price_per_hour: float = Field(ge=0)
+    trim_vocabulary: bool
     seed: int = Field(ge=0)
 
 
@@ -89,5 +91,6 @@ def plain(**knobs: Any) -> TrainParams:
         "loss": "",
         "reporters": [],
         "price_per_hour": 0.0,
+        "trim_vocabulary": False,
     }
     return TrainParams.model_validate(options | knobs)

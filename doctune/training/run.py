@@ -23,6 +23,7 @@ from doctune.training.params import TrainParams
 from doctune.training.precision import number_format
 from doctune.training.processes import check_processes, first_alone
 from doctune.training.reporters import check_reporters, reporting
+from doctune.vocabulary import trim
 
 LOG_STEPS = 10
 MUCH_CUT = 0.01  # share of rows cut at max_length from which on a run says so
@@ -51,6 +52,8 @@ def fine_tune(
     check_reporters(params)
     check_plan(base, params, remote_code)
     loaded = open_for_training(base, params, remote_code)
+    if params.trim_vocabulary:
+        loaded = trim(loaded, train)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     check_template(loaded.tokenizer, loaded.recipe, params.max_length)
     if params.packing:
@@ -208,6 +211,7 @@ def run_training(
             "target_tokens_per_epoch": train.target_tokens(),
             "parameters": parameters,
             "trainable_parameters": trainable,
+            "vocabulary": len(loaded.tokenizer),
             "precision": precision,
             "stopped_early": trainer.state.global_step < trainer.state.max_steps,
             "best_step": trainer.state.best_global_step,
