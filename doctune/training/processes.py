@@ -84,8 +84,18 @@ def launch(count: int, command: list[str]) -> None:
 
 
 def end_on_request() -> None:
-    """In a launched process: a request to end works as an interrupt, so that `finally` blocks run."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """In a launched process: a request to end works as an interrupt, so that `finally` blocks run.
+
+    The first counts: a terminal's interrupt reaches every process, and the launcher then asks each to end as well.
+    """
+
+    def interrupt(*_: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
 
 
 def as_forward(model: Any, function: Callable[..., Any], *inputs: Any) -> Any:

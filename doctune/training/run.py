@@ -96,13 +96,13 @@ def run_training(
     """
     import torch
     import transformers
-    from transformers import EarlyStoppingCallback, TrainerState, TrainingArguments
+    from transformers import EarlyStoppingCallback, TrainerState
     from transformers.trainer_callback import PrinterCallback
 
     from doctune.training.compiling import check_compiler, compile_body
     from doctune.training.custom_loss import load_loss
     from doctune.training.quality import Quality
-    from doctune.training.trainer import TranslationTrainer
+    from doctune.training.trainer import Arguments, TranslationTrainer
     from doctune.training.watching import Clock, LastPoint, PlainLines
 
     check_processes(params.processes)
@@ -118,7 +118,7 @@ def run_training(
     torch.set_flush_denormal(True)  # tiny weights would slow a CPU down without changing a result
     decay = {"num_decay_steps": max(1, params.max_steps // 3)} if params.schedule == "warmup_stable_decay" else {}
     interactive = sys.stderr.isatty()
-    arguments = TrainingArguments(
+    arguments = Arguments(
         output_dir=str(work),
         num_train_epochs=params.epochs,
         max_steps=params.max_steps,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import Trainer, TrainingArguments
 
 from doctune.prompts import IGNORED
 from doctune.training.compiling import body, eager
@@ -23,6 +23,15 @@ from doctune.training.loss import answer_logits, answer_loss, plain
 from doctune.training.meter import Meter
 from doctune.training.processes import Share, as_forward
 from doctune.training.quality import Quality
+
+
+class Arguments(TrainingArguments):
+    """The Trainer's own; accelerate calls the processor of several processes cpu:0, which torch.load does not know."""
+
+    @property
+    def device(self) -> torch.device:
+        device = super().device
+        return torch.device("cpu") if device.type == "cpu" else device
 
 
 class TranslationTrainer(Trainer):
