@@ -118,6 +118,11 @@ def hash_text(*parts: str) -> str:
     return digest.hexdigest()
 
 
+def hash_share(*parts: str) -> float:
+    """A place from 0 up to 1 that the parts alone decide, evenly spread."""
+    return int(hash_text(*parts)[:16], 16) / 16**16
+
+
 def hash_path(*paths: Path) -> str:
     """SHA-256 (hex) over names and bytes of files and folders (recursively, sorted; `__pycache__` left out)."""
     digest = hashlib.sha256()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from doctune.errors import DoctuneError
 from doctune.extra.params import ExtraParams
-from doctune.files import hash_text
+from doctune.files import hash_share, hash_text
 from doctune.text import match_key
 
 Row = dict[str, Any]
@@ -109,7 +109,7 @@ def _pair(row: Row) -> tuple[str, str, bool]:
 def _copies(row: Row) -> list[_Copy]:
     """As many as the weight has ones, and one more for as large a part of the rows as is left."""
     whole = int(row["weight"])
-    luck = int(hash_text("weight", row["en"], row["zh"])[:16], 16) / 16**16
+    luck = hash_share("weight", row["en"], row["zh"])
     return [_Copy(row, number) for number in range(1, whole + (luck < row["weight"] - whole) + 1)]
 
 

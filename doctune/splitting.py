@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_text
+from doctune.files import hash_share, hash_text
 from doctune.leakage import leakage
 from doctune.mixing import is_extra, is_term
 from doctune.near import LONGEST, NGRAMS, NearIndex, few_near
@@ -58,7 +58,7 @@ def page_split(page: str, params: SplitParams) -> str:
     """The split of a page: "train", "valid" or "test" (never the last with `test_since`, which asks the passages)."""
     if _matches(page, params.train_only):
         return "train"
-    share = int(hash_text(str(params.seed), page)[:16], 16) / 16**16
+    share = hash_share(str(params.seed), page)
     if share < params.test:
         return "train" if params.test_since else "test"
     return "valid" if share < params.test + params.valid else "train"

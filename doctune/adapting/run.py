@@ -22,6 +22,7 @@ from doctune.errors import DoctuneError
 from doctune.files import whole_dir
 from doctune.models import Loaded, load_model
 from doctune.prompts import Example
+from doctune.training.checks import check_length
 from doctune.training.data import Examples
 from doctune.training.params import TrainParams, plain
 from doctune.training.run import Trained, run_training
@@ -57,11 +58,7 @@ def adapt(
     loaded = load_model(base, remote_code=remote_code)
     if loaded.tokenizer.eos_token_id is None:
         raise DoctuneError("adapt wants an end token between documents, but the base's tokenizer names no eos_token")
-    positions = getattr(loaded.model.config, "max_position_embeddings", None)
-    if positions is not None and params.max_length > positions:
-        raise DoctuneError(
-            f"adapt.max_length is {params.max_length}, but the base has {positions} positions; set it to {positions} or less"
-        )
+    check_length(loaded.model, params.max_length, "adapt.max_length")
     train, valid = (TokenRows(loaded.tokenizer, part, params.max_length) for part in (texts.train, texts.valid))
     trained = run_training(loaded, train, valid, run_params(params), work, callbacks, measure_first=True)
     losses = [(entry["step"], entry["eval_loss"]) for entry in trained.history if "eval_loss" in entry]

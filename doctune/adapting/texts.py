@@ -16,7 +16,7 @@ from doctune.adapting.heldout import REASONS, HeldOut
 from doctune.adapting.params import AdaptParams
 from doctune.adapting.passages import passages
 from doctune.errors import DoctuneError
-from doctune.files import hash_text
+from doctune.files import hash_share
 
 Row = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ def _place(path: str, held: HeldOut, params: AdaptParams) -> str:
         return "of_test_or_valid"
     if any(fnmatchcase(path, pattern) for pattern in params.leave_out):
         return "named"
-    share = int(hash_text("adapt", str(params.seed), path)[:16], 16) / 16**16
+    share = hash_share("adapt", str(params.seed), path)
     return "valid" if share < params.valid else "train"
 
 

@@ -86,12 +86,10 @@ def check_memory(need: Need, available: int) -> None:
         )
 
 
-def check_length(model: Any, length: int) -> None:
+def check_length(model: Any, length: int, knob: str = "train.max_length") -> None:
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and length > positions:
-        raise DoctuneError(
-            f"train.max_length is {length}, but the base has {positions} positions; set it to {positions} or less"
-        )
+        raise DoctuneError(f"{knob} is {length}, but the base has {positions} positions; set it to {positions} or less")
 
 
 def check_template(tokenizer: Any, recipe: Recipe, length: int) -> None:

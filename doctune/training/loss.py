@@ -25,7 +25,7 @@ def answer_loss(model: Any, batch: dict[str, Any], label_smoothing: float = 0.0,
     model = plain(model)
     hidden, targets = _answers(model, batch)
     head = model.get_output_embeddings()
-    if not isinstance(head, torch.nn.Linear):  # an adapter on it, or weights in 4 bits: its forward knows what to do
+    if type(head) is not torch.nn.Linear:  # an adapter on it, or weights in 4 bits: its forward knows what to do
         logits = _logits(model, hidden)
         return torch.nn.functional.cross_entropy(
             logits.float(), targets, label_smoothing=label_smoothing, reduction="mean" if mean else "sum"
