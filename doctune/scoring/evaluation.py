@@ -90,7 +90,7 @@ def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Se
         references=references,
         outputs=everyone,
         statistics={
-            name: {metric.name: metric.statistics(texts, references) for metric in METRICS}
+            name: {metric.name: metric.statistics(texts, references, sources) for metric in METRICS}
             for name, texts in everyone.items()
         },
         similarity=np.array([match.similarity for match in matches]),

@@ -12,7 +12,7 @@ come from sacreBLEU and the scores equal its own; resamples, interval bounds and
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +28,20 @@ _CHAR_ORDER = 6
 _BETA_SQUARED = 4.0
 
 
+class Statistics(Protocol):
+    """Counts (rows, k) of hypotheses against references, row by row; `sources` is for metrics that read the English."""
+
+    def __call__(self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array: ...
+
+
 @dataclass(frozen=True)
 class Metric:
     name: str  # key in metrics.json
     label: str  # for people
-    statistics: Callable[[Sequence[str], Sequence[str]], Array]  # (hypotheses, references) -> (rows, k)
-    corpus: Callable[[Array], Array]  # summed statistics (..., k) -> scores (...), 0 to 100
-    signature: Callable[[int, int], str]  # (bootstrap samples, seed) -> sacreBLEU's signature
+    statistics: Statistics
+    corpus: Callable[[Array], Array]  # summed statistics (..., k) -> scores (...)
+    signature: Callable[[int, int], str]  # (bootstrap samples, seed) -> sacreBLEU's signature, or one of its form
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,9 @@ def _sacre_chrf() -> "SacreMetric":
     return SacreCHRF(char_order=_CHAR_ORDER, word_order=0, beta=2)
 
 
-def _statistics(make: Callable[[], "SacreMetric"], hypotheses: Sequence[str], references: Sequence[str]) -> Array:
+def _statistics(
+    make: Callable[[], "SacreMetric"], hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()
+) -> Array:
     if not hypotheses or len(hypotheses) != len(references):
         raise ValueError(f"wanted a hypothesis for each reference, got {len(hypotheses)} and {len(references)}")
     # sacreBLEU has no public way to counts per row; its own significance tests go through this method too.
