@@ -164,15 +164,33 @@ def models(
 
 @app.command()
 def promote(
-    model: Annotated[str, typer.Argument(help="Alias or number of the version that becomes champion.")] = "challenger",
+    model: Annotated[str, typer.Argument(help="Alias or number of the version that is judged.")] = "challenger",
+    force: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Promote in spite of failed gates; the reason is kept.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
 ) -> None:
-    """Make a registered version the champion, which `doctune translate` and serving use."""
-    from doctune.registry.api import RegisterParams, connect, promote
+    """Judge a registered version and make it champion if it passes the gates of params.yaml; exit code 3: refused."""
+    from doctune.promotion.promoting import REFUSED_EXIT_CODE
+    from flows.run import run_promotion
+
+    decision = run_promotion(model, force, name)
+    print(decision.text, end="")
+    if decision.verdict == "refused":
+        raise typer.Exit(REFUSED_EXIT_CODE)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Kept with the version that is left.")] = "",
+    name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
+) -> None:
+    """Return to the champion before; the one that is left is not promoted again but with --force."""
+    from doctune.registry.api import RegisterParams, connect, roll_back
     from doctune.section import load_section
 
-    version = promote(connect(), name or load_section(RegisterParams, "register").name, model)
-    print(f"champion of {version.name} is version {version.number}")
+    left, now = roll_back(connect(), name or load_section(RegisterParams, "register").name, reason)
+    print(f"champion of {now.name} is version {now.number} again; version {left.number} is rolled back")
 
 
 @source_app.command("update")

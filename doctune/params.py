@@ -19,6 +19,7 @@ from doctune.errors import DoctuneError
 from doctune.extra.params import ExtraParams
 from doctune.files import whole_file
 from doctune.onnx import ExportParams
+from doctune.promotion.params import PromoteParams
 from doctune.registry.lineage import RegisterParams
 from doctune.scoring import EvaluateParams
 from doctune.section import PARAMS_FILE, Section, read_yaml, validate
@@ -30,7 +31,13 @@ from doctune.translation import TranslateParams
 
 PRESETS = Path("presets")
 DEFAULT_PRESET = "embedded"
-REPLACED_WHOLE = ("base.links", "sweep.space")  # mappings whose keys are data
+REPLACED_WHOLE = (
+    "base.links",
+    "promote.floors",
+    "promote.ceilings",
+    "promote.losses",
+    "sweep.space",
+)  # mappings whose keys are data
 
 
 class Params(Section):
@@ -47,6 +54,7 @@ class Params(Section):
     evaluate: EvaluateParams
     registration: RegisterParams = Field(alias="register")  # pydantic models have a method of the plain name
     export: ExportParams
+    promote: PromoteParams
     sweep: SweepParams
 
     @field_validator("split")

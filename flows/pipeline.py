@@ -54,6 +54,9 @@ def pipeline(preset: str | None = None, overrides: list[str] | None = None, refr
     overrides: "section.key=value", each.
     refresh: ask where the source's branch, tag or web site stands now, and move source.lock.yaml there.
 
+    At its end the challenger is judged and, if it passes its gates, becomes champion (flows/promote.py); that it was
+    refused fails nothing.
+
     Returns a RunSummary. Failed (with the stage's real error) when a stage failed, something is wrong with the
     configuration, or another flow run holds this checkout; Cancelled when it was cancelled in Prefect, or by SIGINT or
     SIGTERM.
@@ -85,10 +88,19 @@ def on_this_checkout(work: Callable[[Path, str, Stop], Any]) -> Any:
 def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: list[str], refresh: bool) -> Any:
     begin = time.monotonic()
     write_configuration(preset, overrides)
-    rows, version = bring_up_to_date(root, Dag(root), run_id, stop, refresh)
-    summary = summarise(root, run_id, rows, time.monotonic() - begin, version)
+    rows, version = bring_up_to_date(root, dag := Dag(root), run_id, stop, refresh)
+    ended, said = failure(rows, stop), ""
+    if ended is None:
+        from flows.promote import promote_in_pipeline
+
+        outcome = promote_in_pipeline(root, dag.commands())
+        said, version = outcome.markdown or f"Not judged: {outcome.error}", outcome.version or version
+        if outcome.error:  # a refusal is none
+            error = DoctuneError(f"the pipeline is up to date, but the challenger was not judged: {outcome.error}")
+            ended = Failed(message=str(error), data=error)
+    summary = summarise(root, run_id, rows, time.monotonic() - begin, version, said)
     _show(summary)
-    return failure(rows, stop) or summary
+    return ended or summary
 
 
 def write_configuration(preset: str | None, overrides: list[str]) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_text, read_json, write_json
+from doctune.files import hash_path, hash_text, read_json, write_json
+from doctune.section import PARAMS_FILE
 from flows.graph import options_of
 
 SETTLED = Path(".doctune") / "mlflow-settled.json"
@@ -37,7 +38,7 @@ def reconcile_mlflow(root: Path, register: str, export: str, exported: bool) -> 
     """
     options = options_of(register)
     shipped = options_of(export)
-    reports = [root / name for name in (options["metrics"], options["out"], shipped["report"])]
+    reports = _reports(root, register, export)
     before, noted = _state(root, reports), _noted(root)
     if before is not None and before == noted.get("state"):
         return Settled((), str(noted.get("version")))
@@ -62,8 +63,44 @@ def reconcile_mlflow(root: Path, register: str, export: str, exported: bool) -> 
     repaired = registry.reconcile(store, params, files)
     version = _version(registry.list_versions(store, params.name), read_json(root / options["out"])["model_hash"])
     if exported and (after := _state(root, reports)) is not None:
-        write_json(root / SETTLED, {"state": after, "version": version})
+        write_json(root / SETTLED, {"state": after, "version": version})  # what a promotion said is asked again
     return Settled(tuple(repaired), version)
+
+
+def settled_promotion(root: Path, register: str, export: str) -> str | None:
+    """What the last promotion said, as Markdown, while nothing that decided it has changed; else None."""
+    noted = _noted(root)
+    promotion = noted.get("promotion")
+    if not isinstance(promotion, dict) or promotion.get("knobs") != _knobs(root):
+        return None
+    state = _state(root, _reports(root, register, export))
+    return str(promotion.get("markdown")) if state is not None and state == noted.get("state") else None
+
+
+def note_promotion(root: Path, register: str, export: str, markdown: str) -> str:
+    """Note what a promotion said beside the store's state after it; returns the version with the aliases it has now."""
+    from doctune.registry import api as registry
+    from doctune.section import load_section
+
+    name = load_section(registry.RegisterParams, "register").name
+    digest = read_json(root / options_of(register)["out"])["model_hash"]
+    version = _version(registry.list_versions(registry.connect(root), name), digest)
+    if (state := _state(root, _reports(root, register, export))) is not None:
+        promotion = {"knobs": _knobs(root), "markdown": markdown}
+        write_json(root / SETTLED, {"state": state, "version": version, "promotion": promotion})
+    return version
+
+
+def _reports(root: Path, register: str, export: str) -> list[Path]:
+    options = options_of(register)
+    return [root / name for name in (options["metrics"], options["out"], options_of(export)["report"])]
+
+
+def _knobs(root: Path) -> str:
+    """Of what decides a promotion besides store and reports: limits and code."""
+    import doctune
+
+    return hash_path(root / PARAMS_FILE, Path(str(doctune.__file__)).parent)
 
 
 def _version(versions: Sequence[Any], model_hash: str) -> str:

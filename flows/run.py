@@ -24,6 +24,7 @@ from flows.summary import RunSummary
 from tasks.stage import fail
 
 if TYPE_CHECKING:
+    from doctune.promotion.promoting import Decision
     from flows.sweep import Found
 
 
@@ -47,6 +48,12 @@ def run_sweep(preset: str | None, overrides: list[str], name: str | None) -> "Fo
     """Run the flow of flows/sweep.py likewise; raises as `run_pipeline` does."""
     with flow_module("flows.sweep") as module:
         return cast("Found", module.sweep(preset=preset, overrides=overrides, name=name))
+
+
+def run_promotion(version: str, force: str | None, name: str | None) -> "Decision":
+    """Run the flow of flows/promote.py likewise; returns what was decided, a refusal too."""
+    with flow_module("flows.promote") as module:
+        return cast("Decision", module.promote(version=version, force=force, name=name))
 
 
 @contextmanager

@@ -55,9 +55,9 @@ class RunSummary:
 
 
 def summarise(
-    root: Path, flow_run_id: str, rows: Sequence[Row], seconds: float, version: str | None = None
+    root: Path, flow_run_id: str, rows: Sequence[Row], seconds: float, version: str | None = None, promotion: str = ""
 ) -> RunSummary:
-    """Put together stages, what was made of what, scores and the place to look further."""
+    """Put together stages, what was made of what, scores, what the gates said and the place to look further."""
     metrics = None
     parts = [_table(rows), ""]
     if (root / METRICS).exists() and all(row.state in ("Cached", "Restored", "Completed") for row in rows):
@@ -66,6 +66,8 @@ def summarise(
 
         metrics = read_json(root / METRICS)
         parts += [*_made(root, version), "", markdown_summary(metrics), ""]
+    if promotion:
+        parts += ["## Promotion", "", promotion]
     mlflow = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"
     look = mlflow if mlflow.startswith("http") else f"`make ui` ({mlflow})"
     parts.append(f"Experiments and models, in MLflow: {look}")

@@ -6,7 +6,7 @@
     version = ensure_version(store, register_params, files)  # tasks.register; alias challenger
     version = ensure_shipped(store, register_params, files)  # tasks.export; tag shipped_model
     reconcile(store, register_params, files)                 # after a cache hit: [] when MLflow still has all of it
-    promote(store, "doctune", "challenger")                  # alias champion
+    move(store, "doctune", "4", expected="3", how="passed")  # alias champion; doctune.promotion decides whether
     folder = fetch(store, shipped_uri(store, "doctune", "champion"))
 
 `api` gathers the functions; a stage that needs one part imports that part, so that a change elsewhere does not make it stale.

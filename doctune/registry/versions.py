@@ -2,7 +2,7 @@
 
     version = ensure_version(store, params, files)     # Version(number="3", aliases=("challenger",), shipped=None, ...)
     version = ensure_shipped(store, params, files)     # shipped="models:/m-..." written once as the tag shipped_model
-    promote(store, "doctune", "challenger")            # champion moves; nothing else does
+    resolve(store, "doctune", "champion")              # who that is, promotion alone decides (doctune.registry.champions)
 
 A version is found by the hash of its model and, once it ships, of its ONNX files. The same model exported in another
 way is a version of its own (of the same logged model): what an alias ships never changes under it.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 MODEL_HASH, ONNX_HASH, SHIPPED, REPLACED = "model_hash", "onnx_hash", "shipped_model", "doctune.replaced_by"
+DATA_HASH = "data_hash"  # of the splits; like scores it may change for the same model, where only test rows did
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Version:
 
 @told
 def ensure_version(store: Store, params: RegisterParams, files: Files, digest: str | None = None) -> Version:
-    """The version of the model in `files`, registered unless it is; challenger moves to it, champion if it is free.
+    """The version of the model in `files`, registered unless it is; challenger moves to it.
 
     `digest` is model_hash(files) where the caller knows it. The run of the training must exist (ensure_run).
     """
@@ -57,7 +58,7 @@ def ensure_version(store: Store, params: RegisterParams, files: Files, digest: s
             _log_model(store, files, digest)  # MLflow knows the model, its files are gone
         if not found:
             found = [_register(store, params, files, digest)]
-        fresh = score_tags(read_json(files.metrics))  # scores may be measured anew for the same model
+        fresh = _measured(files)  # anew for the same model, it may be
         for key, value in fresh.items():
             if found[0].tags.get(key) != value:
                 store.client.set_model_version_tag(params.name, found[0].number, key, value)
@@ -99,7 +100,7 @@ def ensure_shipped(
 @told
 def list_versions(store: Store, name: str) -> list[Version]:
     """All versions, newest first; empty when nothing is registered under `name`."""
-    model = _registered(store, name)
+    model = registered(store, name)
     return _search(store, name, {}, _aliases(model)) if model else []
 
 
@@ -114,23 +115,15 @@ def resolve(store: Store, name: str, wanted: str) -> Version:
         ", ".join(" ".join([version.number, *version.aliases]) for version in versions)
         or "nothing; run the pipeline first (doctune run)"
     )
-    raise DoctuneError(f"MLflow has no version {wanted!r} of {name}; it has {there}")
-
-
-@told
-def promote(store: Store, name: str, wanted: str = CHALLENGER) -> Version:
-    """Let `champion` be the version with this number or alias; it must have what ships."""
-    with store.locked():
-        version = resolve(store, name, wanted)
-        _shipped(version)
-        if CHAMPION not in version.aliases:
-            store.client.set_registered_model_alias(name, CHAMPION, version.number)
-    return resolve(store, name, version.number)
+    advice = ""
+    if wanted == CHAMPION and versions:
+        advice = "; no version was promoted yet: `doctune promote` judges the challenger, --model challenger uses it unjudged"
+    raise DoctuneError(f"MLflow has no version {wanted!r} of {name}; it has {there}{advice}")
 
 
 def shipped_uri(store: Store, name: str, wanted: str = CHAMPION) -> str:
     """The models:/m-... URI of what ships for an alias or version."""
-    return _shipped(resolve(store, name, wanted))
+    return shipped_of(resolve(store, name, wanted))
 
 
 @told
@@ -142,7 +135,8 @@ def fetch(store: Store, uri: str) -> Path:
     return packages.download(store, model)
 
 
-def _shipped(version: Version) -> str:
+def shipped_of(version: Version) -> str:
+    """The URI of what the version ships; raises DoctuneError where that was not exported."""
     if version.shipped is None:
         raise DoctuneError(
             f"version {version.number} of {version.name} has no exported model to ship; run the export stage"
@@ -154,22 +148,26 @@ def _register(store: Store, params: RegisterParams, files: Files, digest: str) -
     """Log the model unless MLflow has it, and make a version of it that takes over the aliases of broken ones."""
     client = store.client
     uri, run_id = _log_model(store, files, digest)
-    model = _registered(store, params.name)
+    model = registered(store, params.name)
     if model is None:
         client.create_registered_model(params.name, description=params.description)
     elif model.description != params.description:
         client.update_registered_model(params.name, params.description)
-    tags = {MODEL_HASH: digest, **lineage(files, store.root), **score_tags(read_json(files.metrics))}
+    tags = {MODEL_HASH: digest, **lineage(files, store.root), **_measured(files)}
     made = client.create_model_version(
         params.name, uri, run_id, tags, description=params.description, model_id=uri.removeprefix(packages.PREFIX)
     )
-    aliases = _aliases(_registered(store, params.name))
+    aliases = _aliases(registered(store, params.name))
     for broken in _search(store, params.name, {MODEL_HASH: digest}, aliases):
         if broken.number != str(made.version) and not is_loadable(store, broken.source):
             for alias in broken.aliases:
                 client.set_registered_model_alias(params.name, alias, str(made.version))
             client.set_model_version_tag(params.name, broken.number, REPLACED, str(made.version))
     return _version(made, {})
+
+
+def _measured(files: Files) -> dict[str, str]:
+    return {DATA_HASH: hash_path(files.splits), **score_tags(read_json(files.metrics))}
 
 
 def _log_model(store: Store, files: Files, digest: str) -> tuple[str, str | None]:
@@ -182,16 +180,14 @@ def _log_model(store: Store, files: Files, digest: str) -> tuple[str, str | None
 
 
 def _point(store: Store, name: str, number: str) -> None:
-    aliases = _registered(store, name).aliases  # type: ignore[union-attr]  # a version of it exists
+    aliases = registered(store, name).aliases  # type: ignore[union-attr]  # a version of it exists
     if str(aliases.get(CHALLENGER)) != number:
         store.client.set_registered_model_alias(name, CHALLENGER, number)
-    if CHAMPION not in aliases:
-        store.client.set_registered_model_alias(name, CHAMPION, number)
 
 
 def _usable(store: Store, name: str, digest: str) -> list[Version]:
     """Versions of a model, newest first, but for those whose logged model was deleted from MLflow."""
-    model = _registered(store, name)
+    model = registered(store, name)
     found = _search(store, name, {MODEL_HASH: digest}, _aliases(model)) if model else []
     return [
         version for version in found if REPLACED not in version.tags and packages.get_package(store, version.source)
@@ -204,7 +200,8 @@ def is_loadable(store: Store, uri: str) -> bool:
     return model is not None and packages.is_whole(store, model)
 
 
-def _registered(store: Store, name: str) -> "RegisteredModel | None":
+def registered(store: Store, name: str) -> "RegisteredModel | None":
+    """MLflow's own record under `name`, None where there is none."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,0 +1,190 @@
+"""The numbers that gates ask for: what ships, the champion's and PyTorch's translations of the same test rows, scored.
+
+    found = gather(store, candidate, champion, knobs, places)
+    found.scores["bleu"], found.against.p_value
+
+The test rows are those of the checkout; the gate "splits" asks that the candidate was made from the same splits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doctune.errors import DoctuneError
+from doctune.files import hash_path, read_json, read_jsonl
+from doctune.near import NGRAMS
+from doctune.promotion.gates import Against, Evidence
+from doctune.promotion.params import PromoteParams
+from doctune.promotion.shipped import DoesNotRun, translations
+from doctune.promotion.smoke import SENTENCES, problems
+from doctune.pyfunc import ONNX
+from doctune.registry.champions import ROLLED_BACK
+from doctune.registry.packages import weights_in
+from doctune.registry.store import Store
+from doctune.registry.versions import DATA_HASH, MODEL_HASH, ONNX_HASH, Version, fetch, shipped_of
+from doctune.scoring import EvaluateParams
+from doctune.splitting import SplitParams
+
+if TYPE_CHECKING:
+    from doctune.scoring.evaluation import Evaluation
+
+CANDIDATE, CHAMPION, PYTORCH = "candidate", "champion", "pytorch"
+SMOKE, TEST, GENERAL = "smoke", "test", "general"
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the pipeline left in the checkout, and where translations are kept."""
+
+    splits: Path
+    hypotheses: Path  # of the tuned model, by PyTorch
+    metrics: Path
+    register_report: Path
+    memo: Path
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """The sections of params.yaml that promotion reads."""
+
+    promote: PromoteParams
+    evaluate: EvaluateParams
+    split: SplitParams
+
+
+def gather(store: Store, candidate: Version, champion: Version | None, knobs: Knobs, places: Places) -> Evidence:
+    """Translate, score and count. DoesNotRun where the candidate's package does not; DoctuneError for all else."""
+    import numpy as np
+
+    from doctune.leakage import leakage
+    from doctune.scoring.evaluation import check_splits, evaluate, gain, scores
+
+    limits = knobs.promote
+    test, train = read_jsonl(places.splits / "test.jsonl"), read_jsonl(places.splits / "train.jsonl")
+    check_splits(test, train, places.splits)
+    general = general_rows(knobs.evaluate) if limits.max_general_loss is not None else []
+    parts = {SMOKE: SENTENCES, TEST: _english(test), **({GENERAL: _english(general)} if general else {})}
+    answers = translations(places.memo, *_package(store, candidate), parts, fresh=(SMOKE,))
+    outputs = {CANDIDATE: answers[TEST]}
+    if champion is not None:
+        outputs[CHAMPION] = _champion(store, champion, places, parts[TEST])
+    if limits.max_int8_loss is not None:
+        outputs[PYTORCH] = _pytorch(store, candidate, places, test)
+    # The translation memory, a system of its own there, is not asked for: one row is enough for it.
+    evaluation = evaluate(test, test[:1], outputs)
+    everywhere = np.ones(len(test), dtype=bool)
+    found = scores(evaluation, CANDIDATE, everywhere, knobs.evaluate)
+    against = None
+    if champion is not None:
+        gained = gain(evaluation, CANDIDATE, CHAMPION, everywhere, knobs.evaluate)
+        theirs = scores(evaluation, CHAMPION, everywhere, knobs.evaluate)
+        against = Against(champion.number, gained["bleu"], gained["p_value"], _worse(gained), theirs)
+    leaked = None
+    if limits.max_leaked is not None:
+        counts = leakage(train, [], test, knobs.split.near, NGRAMS)["test_in_train"]
+        leaked = max(counts["identical"], counts["same_letters"], counts["near"], counts["ids"])
+    return Evidence(
+        smoke=problems(answers[SMOKE]),
+        scores=found,
+        parity=_bleu(evaluation, PYTORCH) - _bleu(evaluation, CANDIDATE) if PYTORCH in outputs else None,
+        leaked=leaked,
+        other_splits=other_splits(candidate, places.splits),
+        general=_chrf(general, answers[GENERAL]) if general else None,
+        general_base=_general_base(places.metrics) if general else None,
+        rolled_back=candidate.tags.get(ROLLED_BACK),
+        against=against,
+    )
+
+
+def other_splits(version: Version, splits: Path) -> str | None:
+    """Why the test rows here may be rows that the version learnt; None where it was made from the splits here."""
+    made, here = version.tags.get(DATA_HASH), hash_path(splits)
+    if made == here:
+        return None
+    commit = version.tags.get("git_commit", "unknown")
+    return (
+        f"made from splits {(made or 'unknown')[:12]}, {splits} is {here[:12]} "
+        f"(git checkout {commit[:12]}, dvc checkout, if that commit is theirs)"
+    )
+
+
+def general_rows(evaluate: EvaluateParams) -> list[dict[str, Any]]:
+    """The rows of general text that `evaluate.general` names; none where it names no file."""
+    path = getattr(evaluate, "general", "")
+    if not path:
+        return []
+    from doctune.scoring.evaluation import check_rows
+
+    rows = read_jsonl(Path(path))
+    check_rows(rows, ("en", "zh"), Path(path))
+    return rows
+
+
+def _english(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return [row["en"] for row in rows]
+
+
+def _package(store: Store, version: Version) -> tuple[Path, str]:
+    """The folder of what a version ships and its hash; DoesNotRun unless it holds what was exported."""
+    folder = fetch(store, shipped_of(version))
+    digest, weights = version.tags[ONNX_HASH], weights_in(folder) / ONNX
+    if not weights.is_dir() or (got := hash_path(weights)) != digest:
+        what = got[:12] if weights.is_dir() else "no such folder"
+        raise DoesNotRun(
+            f"what version {version.number} ships is not what was exported: wanted {digest[:12]}, got {what}"
+        )
+    return folder, digest
+
+
+def _champion(store: Store, champion: Version, places: Places, texts: Sequence[str]) -> list[str]:
+    try:
+        return translations(places.memo, *_package(store, champion), {TEST: texts})[TEST]
+    except DoctuneError as error:
+        raise DoctuneError(
+            f"champion {champion.number} of {champion.name} cannot be compared with: {error}; "
+            "`doctune rollback` returns to the one before, `doctune promote --force REASON` replaces it unjudged"
+        ) from None
+
+
+def _pytorch(store: Store, version: Version, places: Places, test: Sequence[dict[str, Any]]) -> list[str]:
+    """PyTorch's translations by the registered model: the pipeline's own, where it holds this model, else made here."""
+    from doctune.scoring.evaluation import hypotheses_of
+
+    texts, digest = _english(test), version.tags[MODEL_HASH]
+    if read_json(places.register_report).get("model_hash") == digest:
+        return hypotheses_of(test, read_jsonl(places.hypotheses), places.hypotheses)
+    return translations(places.memo, fetch(store, version.source), digest, {TEST: texts})[TEST]
+
+
+def _worse(gained: dict[str, float]) -> dict[str, float]:
+    """By metric: how much worse the candidate is, whichever way is better."""
+    from doctune.scoring.metrics import METRICS
+
+    return {
+        metric.name: (-gained[metric.name] if metric.higher_is_better else gained[metric.name]) + 0.0
+        for metric in METRICS
+        if metric.name in gained
+    }
+
+
+def _bleu(evaluation: "Evaluation", system: str) -> float:
+    from doctune.scoring.metrics import BLEU, score
+
+    return score(BLEU, evaluation.statistics[system][BLEU.name])
+
+
+def _chrf(rows: Sequence[dict[str, Any]], answers: Sequence[str]) -> float:
+    from doctune.scoring.metrics import CHRF, score
+    from doctune.text import flatten, normalise
+
+    references = [flatten(row["zh"], "zh") for row in rows]
+    return score(CHRF, CHRF.statistics([normalise(text) for text in answers], references, _english(rows)))
+
+
+def _general_base(metrics: Path) -> float | None:
+    """The base's chrF on the same rows, as the evaluate stage measured it."""
+    general = read_json(metrics).get("general")
+    base = general.get("base") if isinstance(general, dict) else None
+    value = base.get("chrf") if isinstance(base, dict) else None
+    return float(value) if isinstance(value, int | float) else None
