@@ -1,0 +1,71 @@
+"""The gates as pure functions: every limit refuses for its own reason, and says by how much."""
+
+from dataclasses import replace
+
+import pytest
+
+from doctune.errors import DoctuneError
+from doctune.promotion.gates import Against, Evidence, judge, refused
+from doctune.promotion.params import PromoteParams
+from doctune.promotion.smoke import SENTENCES, problems
+
+PARAMS = PromoteParams(
+    min_bleu_gain=0.5,
+    max_p_value=0.05,
+    floors={"structure": 90.0},
+    ceilings={"degenerate": 2.0},
+    losses={"structure": 1.0},
+    max_general_loss=3.0,
+    max_int8_loss=1.0,
+    max_leaked=0,
+)
+SCORES = {"structure": 95.0, "degenerate": 0.0}
+AGAINST = Against("3", 1.5, 0.01, {"structure": -0.5}, SCORES)
+GOOD = Evidence([], SCORES, parity=0.2, leaked=0, general=40.0, general_base=41.0, against=AGAINST)
+
+
+def test_a_better_model_passes_and_a_first_one_is_asked_the_absolute_gates_only() -> None:
+    assert refused(judge(GOOD, PARAMS)) == ""
+    first = judge(replace(GOOD, against=None), PARAMS)
+    assert refused(first) == "" and len(first) == len(judge(GOOD, PARAMS)) - 3
+
+
+@pytest.mark.parametrize(
+    ("evidence", "gate", "short"),
+    [
+        pytest.param(replace(GOOD, smoke=["空的"]), "smoke", "", id="says nothing"),
+        pytest.param(replace(GOOD, leaked=7), "leakage", "7 too high", id="trained on the test set"),
+        pytest.param(replace(GOOD, other_splits="other"), "splits", "", id="of other splits"),
+        pytest.param(replace(GOOD, parity=4.0), "parity", "3.00 too high", id="int8 differs"),
+        pytest.param(replace(GOOD, scores=SCORES | {"structure": 87.5}), "structure", "2.50 too low", id="backticks"),
+        pytest.param(replace(GOOD, scores=SCORES | {"degenerate": 9.0}), "degenerate", "7.00 too high", id="repeats"),
+        pytest.param(replace(GOOD, general=30.0), "forgetting", "8.00 too high", id="forgot"),
+        pytest.param(replace(GOOD, rolled_back="昨天"), "rolled back", "", id="rolled back"),
+        pytest.param(replace(GOOD, against=replace(AGAINST, bleu_gain=0.2)), "gain", "0.30 too low", id="too small"),
+        pytest.param(replace(GOOD, against=replace(AGAINST, p_value=0.2)), "significance", "", id="by chance"),
+        pytest.param(
+            replace(GOOD, against=replace(AGAINST, worse={"structure": 2.0})),
+            "structure loss",
+            "1.00 too high",
+            id="loss",
+        ),
+    ],
+)
+def test_each_gate_refuses_for_its_own_reason(evidence: Evidence, gate: str, short: str) -> None:
+    failed = [found for found in judge(evidence, PARAMS) if not found.passed]
+    assert [(found.gate, found.short) for found in failed] == [(gate, short)]
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [replace(GOOD, scores={}), replace(GOOD, parity=None), replace(GOOD, leaked=None), replace(GOOD, general=None)],
+    ids=["metric", "parity", "leakage", "general"],
+)
+def test_what_was_not_measured_is_an_error(evidence: Evidence) -> None:
+    with pytest.raises(DoctuneError, match="was not measured"):
+        judge(evidence, PARAMS)
+
+
+def test_smoke() -> None:
+    assert problems(["等待该 Pod。"] * len(SENTENCES)) == []
+    assert problems(["Wait."] * len(SENTENCES)) and problems(["等待", "", *["等待"] * 4]) and problems([])
