@@ -95,14 +95,16 @@ Result = tuple[list[Pair], PageAlignment]
 def _results(work: Sequence[Work], params: AlignParams, memo: Path | None, workers: int) -> list[Result]:
     from doctune.alignment.memo import Memo, fingerprint
 
+    keys: list[str] = []
     known: dict[int, Result] = {}
     with Memo(memo, fingerprint(params)) if memo else nullcontext() as kept:
         if kept is not None:
-            known = kept.find(work)
+            keys = kept.keys(work)
+            known = kept.find(keys)
         todo = [number for number in range(len(work)) if number not in known]
         made = dict(zip(todo, _computed([work[number] for number in todo], params, workers), strict=True))
         if kept is not None:
-            kept.keep(work, made)
+            kept.keep(keys, made)
     return [known[number] if number in known else made[number] for number in range(len(work))]
 
 
