@@ -15,9 +15,9 @@ def cores() -> int:
 
 
 def collect_rarely() -> None:
-    """Look for garbage in circles a hundredth as often: a program that reads a big table into dicts has none.
+    """Look for garbage in circles a hundredth as often, in a program that makes many objects and hardly any circle.
 
-    Python would walk over all rows read so far again and again while it reads more.
+    Python would walk over all rows and blocks read so far again and again while it reads more.
     """
     gc.set_threshold(70_000, 50, 100)
 
