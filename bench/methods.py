@@ -34,17 +34,15 @@ def one(name: str, splits: Path, base: Path, minutes: float) -> dict[str, Any]:
     from doctune.files import read_jsonl
     from doctune.scoring.metrics import BLEU, CHRF, estimate
     from doctune.text import flatten, normalise
-    from doctune.translation import load_translator, make_translator
+    from doctune.translation import load_translator
 
     test = read_jsonl(splits / "test.jsonl")
     result: dict[str, Any] = {"method": name}
-    if name == "base":
-        translator = load_translator(base)
-    else:
-        trained, took = train(METHODS[name], splits, base, minutes)
-        result |= took
-        trained.model.eval()
-        translator = make_translator(trained)
+    with tempfile.TemporaryDirectory(prefix="doctune-bench-") as scratch:
+        folder = Path(scratch) / "model"
+        if METHODS[name]:
+            result |= train(METHODS[name], splits, base, minutes, folder)
+        translator = load_translator(folder, base) if METHODS[name] else load_translator(base)
     outputs = [normalise(text) for text in translator.translate([row["en"] for row in test])]
     references = [flatten(row["zh"], "zh") for row in test]
     for metric in (BLEU, CHRF):
@@ -53,10 +51,10 @@ def one(name: str, splits: Path, base: Path, minutes: float) -> dict[str, Any]:
     return result
 
 
-def train(knobs: dict[str, Any], splits: Path, base: Path, minutes: float) -> tuple[Any, dict[str, Any]]:
-    """The trained model, merged into its base, and what training took."""
+def train(knobs: dict[str, Any], splits: Path, base: Path, minutes: float, out: Path) -> dict[str, Any]:
+    """Write the trained model, as its stage does, and return what training took."""
     from doctune.files import read_jsonl
-    from doctune.models import merged
+    from doctune.models import save_model
     from doctune.params import effective
     from doctune.training.estimate import estimate
     from doctune.training.run import fine_tune
@@ -74,8 +72,9 @@ def train(knobs: dict[str, Any], splits: Path, base: Path, minutes: float) -> tu
         began = time.perf_counter()
         trained = fine_tune(base, rows, valid, params, Path(scratch) / "run", [])
         seconds = time.perf_counter() - began
+    save_model(trained.loaded, out)
     took = measured(trained.history)
-    return merged(trained.loaded), {
+    return {
         "minutes": round(seconds / 60, 2),
         "updates": updates,
         "learning_rate": params.learning_rate,
