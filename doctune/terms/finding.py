@@ -5,8 +5,8 @@
     # ["drain", "node", "load balancer", "health check"]
 
 What a reader does not see, or what is no prose, holds no terms: inline code, link targets, shortcodes but for their text,
-addresses, file names, options, identifiers. Neither does the text of a link to another site, which the style guide allows
-to stay English. Each term is there once, however often the text says it.
+addresses, file names, options, identifiers, what is quoted (values and messages). Neither does the text of a link to
+another site, which the style guide allows to stay English. Each term is there once, however often the text says it.
 """
 
 import re
@@ -26,7 +26,7 @@ _NO_PROSE = re.compile(
     r"|^[a-z]\w* (?=(?:is|are|indicates|specifies|describes|contains|holds|tells|represents|defines) )"  # replicas is the
     r"|(?<!\w)['‘][\w-]+['’](?!\w)|(?<!\w)(?:[\"“]|&quot;)[^\"“”&]{1,80}(?:[\"”]|&quot;)(?!\w)"  # values, messages, titles
     r"|(?<!\S)--?[A-Za-z][\w.-]*(?:=\S*)?"  # options
-    r"|[\w/@~-]*\w(?:[._:=]+|/(?=[\w/-]*[._]))[\w@][\w./:@=-]*"  # spec.nodeName, my_pod, app=web, etc/kubelet.conf
+    r"|(?<![\w/@~-])[\w/@~-]*\w(?:[._:=]+|/(?=[\w/-]*[._]))[\w@][\w./:@=-]*"  # spec.nodeName, my_pod, app=web, etc/kubelet.conf
     r"|(?<!\w)[/~][\w.-]+(?:/[\w.*-]*)*"  # paths
 )
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+[A-Za-z]*")

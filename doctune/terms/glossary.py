@@ -1,17 +1,17 @@
 """A glossary read and checked: terms of English with the Chinese that is accepted, and that which is forbidden.
 
-    name: my-site
-    version: 1
-    lists:
-    - title: Terms of my site
-      licence: CC-BY-4.0
-      attribution: My team
-      terms:
-      - {en: taint, verb: true, zh: [污点], forbidden: [污染]}
-      - {en: Pod, keep: true}
+name: my-site
+version: 1
+lists:
+- title: Terms of my site
+  licence: CC-BY-4.0
+  attribution: My team
+  terms:
+  - {en: taint, verb: true, zh: [污点], forbidden: [污染]}
+  - {en: Pod, keep: true}
 
-    load().name                      # "kubernetes-zh", the project's own, whose head explains every key
-    load(Path("my-site.yaml"))       # or a DoctuneError that names every mistake in it
+load().name                      # "kubernetes-zh", the project's own, whose head explains every key
+load(Path("my-site.yaml"))       # or a DoctuneError that names every mistake in it
 """
 
 import re
@@ -92,7 +92,9 @@ class Glossary(Section):
             (words, entry.case) for entry in self.entries for words in {key(text) for text in entry.spellings}
         )
         if twice := sorted(" ".join(words) for (words, _), count in counted.items() if count > 1):
-            raise ValueError(f"wanted one entry a spelling (and one more with case: true), got more of {', '.join(twice)}")
+            raise ValueError(
+                f"wanted one entry a spelling (and one more with case: true), got more of {', '.join(twice)}"
+            )
         return self
 
 
@@ -108,5 +110,7 @@ def key(text: str) -> tuple[str, ...]:
 def load(path: Path = OWN) -> Glossary:
     """Read a glossary; raises DoctuneError with all that is wrong in it."""
     if not path.is_file():
-        raise DoctuneError(f"{path} is no file, wanted a glossary such as {OWN.name} of doctune/terms; correct the path")
+        raise DoctuneError(
+            f"{path} is no file, wanted a glossary such as {OWN.name} of doctune/terms; correct the path"
+        )
     return validate(Glossary, read_yaml(path), f"{path}")

@@ -1,13 +1,13 @@
 """Which terms of an English text its Chinese renders right.
 
     judge = Judge(load())
-    for term in judge("Drain the node.", "排空该结点。"):
-        print(term.entry.en, term.right, term.forbidden)          # node False ("结点",)
+    [(term.entry.en, term.right, term.forbidden) for term in judge("Drain the node.", "排空该结点。")]
+    # [("drain", True, ()), ("node", False, ("结点",))]
 
 A term is judged once in a text, not at each of its occurrences: Chinese says it once where English repeats it, and takes
 a pronoun or nothing at all the next time, so counting would punish the better sentence. It is right when an accepted
-rendering is there and no forbidden one. A forbidden rendering that is part of an accepted one of any term of the text
-(高速缓存 within another name, 中断 where the English has "interrupt", too) is none.
+rendering is there and no forbidden one. What belongs to an accepted rendering of any term of the text is not forbidden:
+中断 where the English has "interrupt" beside "disruption", 群集 in 为集群集成.
 """
 
 import re
@@ -19,7 +19,7 @@ from doctune.terms.glossary import GAP, Entry, Glossary
 from doctune.text import visible
 
 _MARKS = re.compile(r"[*~]")
-_ORIGINAL = re.compile(r" *[（(][A-Za-z][A-Za-z .,;-]*[）)] *")  # 变更（Mutating）准入: the English in between
+_ORIGINAL = re.compile(r"(?<! ) *[（(][A-Za-z][A-Za-z .,;-]*[）)] *")  # 变更（Mutating）准入: the English in between
 _LATIN = re.compile(r"[A-Za-z0-9]")
 
 
