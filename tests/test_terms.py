@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doctune.errors import DoctuneError
@@ -136,12 +136,14 @@ def test_the_forbidden_rendering_is_named() -> None:
     assert term.forbidden == ("阀值",)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_any_text_is_judged(english: str, chinese: str) -> None:
     for term in JUDGE(english, chinese):
         assert not (term.right and term.forbidden)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(["该节点", "有污点", "的集群", "结点", "Pod ", "。", "（Pod）", "**"]), max_size=6))
 def test_more_text_takes_nothing_away_but_by_a_forbidden_word(parts: list[str]) -> None:
     english, some = "The node of a cluster has a taint, the Pod has none.", "".join(parts)
@@ -150,6 +152,7 @@ def test_more_text_takes_nothing_away_but_by_a_forbidden_word(parts: list[str]) 
     assert before <= after
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.sampled_from([entry for entry in load().entries if not entry.skip]), st.data())
 def test_every_accepted_rendering_is_right(entry: Entry, data: st.DataObject) -> None:
     rendering = data.draw(st.sampled_from(entry.accepted)).replace("...", "某些")

@@ -37,13 +37,13 @@ class Entry(Section):
     """One term; the head of glossary.yaml says what the keys mean."""
 
     en: English
-    also: list[English] = []
+    also: list[English] = Field(default=[])
     verb: bool = False
     case: bool = False
-    zh: list[Rendering] = []
+    zh: list[Rendering] = Field(default=[])
     keep: bool = False
-    forbidden: list[Rendering] = []
-    unless: list[Words] = []
+    forbidden: list[Rendering] = Field(default=[])
+    unless: list[Words] = Field(default=[])
     skip: bool = False
 
     @model_validator(mode="after")
