@@ -7,6 +7,7 @@ One reason a row, the first that holds. What is judged is what a reader sees; a 
 Bounds are wider than anything that translators wrote in 35,000 passages of real documentation.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ _COPIED = 0.8  # share of the source's words, in a text without a Chinese charac
 _ENGLISH = 0.6  # share of letters in English sentences among letters and Chinese characters
 _FEWEST, _MOST = 0.12, 3.5  # Chinese characters and Latin words for each English word
 _SLACK = 6  # words by which a short text may miss either bound
+_TITLE = re.compile(r"\[[^\[\]]*\]\([^()]*\)|\*\*.+?\*\*")  # titles of English pages, words of a program's screen
 
 
 def reason(source: str, hypothesis: str) -> str:
@@ -85,6 +87,7 @@ def _copied(source: str, hypothesis: str) -> bool:
         said, wanted = words(prose), set(words(visible(CODE.sub(" ", source))))
         left = english_letters(prose) > 0 or any(word.islower() for word in prose.split()[1:])
         return left and len(said) >= _LEAST_WORDS and sum(word in wanted for word in said) >= _COPIED * len(said)
+    prose = visible(_TITLE.sub(" ", CODE.sub(" ", hypothesis)))
     english = english_letters(prose)
     return english > 0 and english > _ENGLISH * (sum(map(str.isalpha, prose)))
 
