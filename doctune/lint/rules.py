@@ -42,13 +42,13 @@ _TOUCH = re.compile(rf"(?<=[{IDEOGRAPH}])(?P<a>{_BETWEEN})(?=[A-Za-z])|(?<=[A-Za
 _SPACES = re.compile(rf"(?<=[{IDEOGRAPH}]) {{2,}}(?=[A-Za-z])|(?<=[A-Za-z]) {{2,}}(?=[{IDEOGRAPH}])")
 _NARROW = re.compile(rf"(?<=[{IDEOGRAPH}])([,;:!?]|\.(?![\w.]))(?![\w/\-]*[,;:]\w)(?!\[) ?")
 _WIDE = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。"}
-_BRACKETS = re.compile(rf"(?<![\w\]{_OPAQUE}])( ?)\(([^()\n]*[{IDEOGRAPH}][^()\n]*)\)( ?)")
+_BRACKETS = re.compile(rf"( |(?<![A-Za-z0-9_\]{_OPAQUE}]))\(([^()\n]*[{IDEOGRAPH}][^()\n]*)\)( ?)")
 _MARK = "，。；：！？、"
 _LOOSE = re.compile(
     rf"(?<=[^\s*_~|>#:{_UNSEEN}]) +(?=[{_MARK}）])|(?<=[{_MARK}（]) +(?=[^\s*_~|{_UNSEEN}{_OPAQUE}\[!])"
 )
 _ITALIC = re.compile(
-    rf"(?<![*\w\\])\*(?![\s*])([^*\n]*[{IDEOGRAPH}][^*\n]*)(?<!\s)\*(?!\*)|(?<![\w_\\])_(?![\s_])([^_\n]*[{IDEOGRAPH}][^_\n]*)(?<!\s)_(?![\w_])"
+    rf"(?<![*A-Za-z0-9_\\])\*(?![\s*])([^*\n]*[{IDEOGRAPH}][^*\n]*)(?<!\s)\*(?!\*)|(?<![\w_\\])_(?![\s_])([^_\n]*[{IDEOGRAPH}][^_\n]*)(?<!\s)_(?![\w_])"
 )
 _KINDS = ("ConfigMap", "CronJob", "DaemonSet", "Deployment", "EndpointSlice", "Pod", "ReplicaSet", "StatefulSet")
 _LOWER = re.compile(rf"(?<![\w./<>\-{_OPAQUE}])({'|'.join(map(str.lower, _KINDS))})s?(?![\w/.\-=])")
