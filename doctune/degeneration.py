@@ -4,7 +4,7 @@
     reason("Delete the Pod and wait.", "Delete the Pod and wait.")                            # "copied"
 
 One reason a row, the first that holds. What is judged is what a reader sees; a text may repeat what its source repeats.
-Bounds are wider than anything that translators wrote in 35,000 passages of real documentation.
+Bounds are wide: of 31,679 human translations of the Kubernetes docs one is found degenerate, as copied.
 """
 
 import re
