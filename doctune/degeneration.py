@@ -9,12 +9,13 @@ Bounds are wide: of 31,679 human translations of the Kubernetes docs one is foun
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from doctune.cleaning.languages import english_letters
-from doctune.scoring.metrics import Array, Metric
+from doctune.scoring.metrics import Array, Metric, share
 from doctune.text import CODE, count_cjk, visible, words
 
 REASONS = ("empty", "repetition", "copied", "too_short", "too_long")
@@ -96,12 +97,10 @@ def _counts(hypotheses: Sequence[str], references: Sequence[str], sources: Seque
     return np.array([(found != "", 1) for found in reasons(hypotheses, sources)], dtype=np.float64)
 
 
-def _share(sums: Array) -> Array:
-    return np.where(sums[..., 1] > 0, 100.0 * sums[..., 0] / np.maximum(sums[..., 1], 1.0), 0.0)
-
-
 def _signature(samples: int, seed: int) -> str:
     return f"bs:{samples}|seed:{seed}|reasons:{'+'.join(REASONS)}|version:1"
 
 
-DEGENERATE = Metric("degenerate", "degenerate rows", _counts, _share, _signature, higher_is_better=False)
+DEGENERATE = Metric(
+    "degenerate", "degenerate rows", _counts, partial(share, of_nothing=0.0), _signature, higher_is_better=False
+)

@@ -10,22 +10,18 @@ from typing import Any
 import numpy as np
 
 from doctune.lint.rules import RULE_NAMES, lint
-from doctune.scoring.metrics import Array, Metric
+from doctune.scoring.metrics import Array, Metric, share
 
 
 def _counts(hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array:
     return np.array([(not lint(text), 1) for text in hypotheses], dtype=np.float64)
 
 
-def _share(sums: Array) -> Array:
-    return np.where(sums[..., 1] > 0, 100.0 * sums[..., 0] / np.maximum(sums[..., 1], 1.0), 100.0)
-
-
 def _signature(samples: int, seed: int) -> str:
     return f"bs:{samples}|seed:{seed}|rules:{'+'.join(RULE_NAMES)}|version:1"
 
 
-STYLE = Metric("style", "rows in the guide's style", _counts, _share, _signature)
+STYLE = Metric("style", "rows in the guide's style", _counts, share, _signature)
 
 
 def breakdown(

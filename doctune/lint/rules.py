@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from doctune.text import CODE, IDEOGRAPH, SHORTCODE, has_cjk
+from doctune.text import ADDRESS, ANY_TAG, CODE, IDEOGRAPH, SHORTCODE, TARGET, has_cjk
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,12 @@ class Finding:
 
 
 _HIDDEN = re.compile(  # not seen by a reader: tags, link targets, anchors, comments
-    r"<!--.*?(?:-->|\Z)|(?<=\])\([^()\s]*+(?:\([^()\s]*+\)[^()\s]*+)*+[^()]*+\)|(?<=\])\[[^\[\]]*\]|\{#[^{}]*\}|</?[A-Za-z][^<>]*>",
+    rf"<!--.*?(?:-->|\Z)|{TARGET}|(?<=\])\[[^\[\]]*\]|\{{#[^{{}}]*\}}|{ANY_TAG}",
     re.S,
 )
 _VERBATIM = re.compile(
-    CODE.pattern
-    + "|"
-    + SHORTCODE.pattern
-    + r"|https?://[^\s<>()\[\]`，。；：、！？）】》“”]+|&#?\w+;|⟦\d+⟧|\\[!-/:-@\[-`{-~]",
+    f"{CODE.pattern}|{SHORTCODE.pattern}|{ADDRESS}"
+    r"|&#?\w+;|⟦\d+⟧|\\[!-/:-@\[-`{-~]",
     re.S,
 )
 _UNSEEN, _OPAQUE = "\ue000", "\ue001"

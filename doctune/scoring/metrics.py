@@ -119,6 +119,12 @@ CHRF = Metric("chrf", "chrF", partial(_statistics, _sacre_chrf), chrf, partial(_
 METRICS = (BLEU, CHRF)
 
 
+def share(sums: Array, of_nothing: float = 100.0) -> Array:
+    """Per cent that summed counts (..., 2) make: the first in the second; `of_nothing` where the second is 0."""
+    part, whole = sums[..., 0], sums[..., 1]
+    return np.where(whole > 0, 100.0 * part / np.maximum(whole, 1.0), of_nothing)
+
+
 def score(metric: Metric, stats: Array) -> float:
     """Corpus score of the rows in `stats` (rows, k)."""
     return float(metric.corpus(stats.sum(axis=0)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from doctune.placeholders import protect
+from doctune.placeholders import SYMBOL, protect
 from doctune.structure.numbers import digits, spelled
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class _Markup:
     emphasis: int
 
 
-_SYMBOL = re.compile(r"⟦(\d{1,3})⟧")
 _SLOT = re.compile(r"<[^<>]*>")
 _CODE_TAG = re.compile(r"</?code>")
 _ANCHOR = re.compile(r"\{#[^{}]*\}|&#?\w+;|\]\[[^\]]*\]")
@@ -94,13 +93,13 @@ def _share(part: int, whole: int) -> float:
 @lru_cache(maxsize=1 << 14)  # a source is compared with every system, by two metrics and a table
 def _markup(text: str) -> _Markup:
     protected, known = protect(text)
-    counts = Counter(_SYMBOL.findall(protected))
+    counts = Counter(SYMBOL.findall(protected))
     spans: Counter[tuple[str, str]] = Counter()
     for number, count in counts.items():
         index = int(number) - 1
         if index < len(known) and known[index].key != "tooltip:end":
             spans[_named(known[index].text, known[index].key)] += count
-    return _Markup(spans, _ANCHOR.sub(" ", _SYMBOL.sub(" ", protected)), _emphasis(protected))
+    return _Markup(spans, _ANCHOR.sub(" ", SYMBOL.sub(" ", protected)), _emphasis(protected))
 
 
 def _named(text: str, key: str) -> tuple[str, str]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from doctune.scoring.metrics import Array, Metric
-from doctune.structure.kept import compare
+from doctune.scoring.metrics import Array, Metric, share
+from doctune.structure.kept import KINDS, compare
 
 
 def counts(hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array:
@@ -32,13 +32,8 @@ def perfect(hypotheses: Sequence[str], references: Sequence[str], sources: Seque
     return np.stack([judged & (kept == wanted) & (kept == got), judged], axis=1).astype(np.float64)
 
 
-def share(sums: Array) -> Array:
-    """Percentage of the first count in the second; 100 where there is nothing to judge."""
-    return np.where(sums[..., 1] > 0, 100.0 * sums[..., 0] / np.maximum(sums[..., 1], 1.0), 100.0)
-
-
 def _signature(samples: int, seed: int) -> str:
-    return f"bs:{samples}|seed:{seed}|kinds:code+link+url+shortcode+tag+placeholder+number+emphasis|version:1"
+    return f"bs:{samples}|seed:{seed}|kinds:{'+'.join(KINDS)}|version:1"
 
 
 STRUCTURE = Metric("structure", "markup kept", counts, f1, _signature)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from doctune.files import hash_text
-from doctune.scoring.metrics import Array, Metric
+from doctune.scoring.metrics import Array, Metric, share
 from doctune.terms.glossary import OWN, load
 from doctune.terms.judging import Judge, Judged
 
@@ -68,8 +68,7 @@ def _statistics(path: Path, hypotheses: Sequence[str], references: Sequence[str]
 
 def accuracy(sums: Array) -> Array:
     """Per cent right of summed counts (..., 2): terms judged, terms right."""
-    total, right = sums[..., 0], sums[..., 1]
-    return np.where(total > 0, 100.0 * right / np.maximum(total, 1.0), 100.0)
+    return share(sums[..., ::-1])
 
 
 def _signature(path: Path, samples: int, seed: int) -> str:

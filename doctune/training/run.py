@@ -118,7 +118,6 @@ def run_training(
     # It warns of tied and constant weights, which checkpoints leave out on purpose, whenever the best one is loaded.
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     torch.set_flush_denormal(True)  # tiny weights would slow a CPU down without changing a result
-    interactive = sys.stderr.isatty()
     arguments = _arguments(params, work, precision, measure_first)
     if params.compile:
         compile_body(loaded.model)
@@ -135,7 +134,7 @@ def run_training(
             LastPoint(),
             Clock(),
             *([EarlyStoppingCallback(params.patience)] if params.patience else []),
-            *([] if interactive or arguments.process_index else [PlainLines()]),
+            *([PlainLines()] if arguments.disable_tqdm and not arguments.process_index else []),
             *callbacks,
         ],
         optimizers=(optimizer, None),
