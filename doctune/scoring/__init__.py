@@ -1,6 +1,7 @@
 """Scoring: what a system's Chinese is worth against the references, with intervals, beside a translation memory.
 
 metrics.py      a metric over sufficient statistics, its bootstrap interval, the paired comparison of two systems
+judged.py       which metrics are scored
 memory.py       the baseline that copies the most similar training pair, and how new each test row is
 evaluation.py   systems on the same rows: `metrics.json`
 report.py       slices, the largest changes, tables for people

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from doctune.errors import DoctuneError
 from doctune.scoring import EvaluateParams
+from doctune.scoring.judged import ALL, JUDGED, REFERENCE, SLOW
 from doctune.scoring.memory import NEW_BELOW, nearest
-from doctune.scoring.metrics import BLEU, METRICS, Array, Estimate, Metric, compare, estimate
+from doctune.scoring.metrics import BLEU, Array, Estimate, Metric, compare, estimate
 from doctune.text import flatten, normalise
 
 BASE, TUNED, MEMORY = "base", "tuned", "memory"
@@ -39,7 +40,7 @@ class Evaluation:
     sources: list[str]  # flattened English
     references: list[str]  # flattened Chinese, normalised
     outputs: dict[str, list[str]]  # by system, normalised as the references are
-    statistics: dict[str, dict[str, Array]]  # by system and metric name, each (rows, k)
+    statistics: dict[str, dict[str, Array]]  # by system (REFERENCE too) and metric name, each (rows, k)
     similarity: Array  # (rows,), of the nearest training source, 0 to 1
 
     @property
@@ -90,9 +91,14 @@ def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Se
         references=references,
         outputs=everyone,
         statistics={
-            name: {metric.name: metric.statistics(texts, references, sources) for metric in METRICS}
+            name: {
+                metric.name: metric.statistics(texts, references, sources)
+                for metric in ALL
+                if name != MEMORY or metric.name not in SLOW
+            }
             for name, texts in everyone.items()
-        },
+        }
+        | {REFERENCE: {metric.name: metric.statistics(references, references, sources) for metric in JUDGED}},
         similarity=np.array([match.similarity for match in matches]),
     )
 
@@ -100,20 +106,25 @@ def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Se
 def scores(evaluation: Evaluation, system: str, where: Selection, params: EvaluateParams) -> dict[str, float]:
     """Each metric of a system on the rows selected by `where` (at least one), with its interval: bleu, bleu_low, ..."""
     found: dict[str, float] = {}
-    for metric in METRICS:
+    for metric in ALL:
+        if metric.name not in evaluation.statistics[system]:
+            continue
         stats = evaluation.statistics[system][metric.name][where]
         found |= _flat(metric, estimate(metric, stats, params.bootstrap_samples, params.seed))
     return found
 
 
 def gain(evaluation: Evaluation, system: str, over: str, where: Selection, params: EvaluateParams) -> dict[str, float]:
-    """Each metric of `system` minus that of `over` on the selected rows, its interval, and the paired p-value."""
+    """Each metric of `system` minus that of `over` on the selected rows, its interval, and p-values of both tests."""
     found: dict[str, float] = {}
-    for metric in METRICS:
+    for metric in ALL:
+        if any(metric.name not in evaluation.statistics[name] for name in (system, over)):
+            continue
         stats, baseline = (evaluation.statistics[name][metric.name][where] for name in (system, over))
         comparison = compare(metric, stats, baseline, params.bootstrap_samples, params.seed)
         found |= _flat(metric, comparison.difference)
         found["p_value" if metric is BLEU else f"{metric.name}_p_value"] = round(comparison.p_value, 4)
+        found[f"{metric.name}_ar_p_value"] = round(comparison.randomised, 4)
     return found
 
 
@@ -133,12 +144,13 @@ def summarise(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
         "rows": len(evaluation.rows),
         "new_rows": int(evaluation.new.sum()),
         **{name: scores(evaluation, name, everywhere, params) for name in systems},
+        **({REFERENCE: scores(evaluation, REFERENCE, everywhere, params)} if JUDGED else {}),
         "new": new,
         "gain": gain(evaluation, TUNED, BASE, everywhere, params),
         "gain_over_memory": gain(evaluation, TUNED, MEMORY, everywhere, params),
         "length_ratio": {name: _length_ratio(evaluation.statistics[name][BLEU.name]) for name in systems},
         "empty": {name: sum(not text.strip() for text in evaluation.outputs[name]) for name in systems},
-        "signature": {metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in METRICS},
+        "signature": {metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in ALL},
     }
 
 

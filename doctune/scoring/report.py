@@ -29,18 +29,20 @@ _SIMILARITY = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # unrelated sentences are at 
 
 @dataclass(frozen=True)
 class Slice:
-    group: str  # kind, words or similarity
+    group: str  # kind, page, words or similarity
     name: str  # sorts as text in its natural order: "01-05 words", "06-10 words"
     position: float  # on an axis of its group: the index, or the middle of a similarity bucket
     where: Selection
 
 
 def slices(evaluation: Evaluation) -> list[Slice]:
-    """Rows by kind of block, by words of the source, by similarity to the nearest training source; none is empty."""
+    """Rows by kind of block, by type of page (its first folder), by words of the source, by similarity to the nearest training source; none is empty."""
     kinds = np.array([row["kind"] for row in evaluation.rows])
     words = np.array([max(1, len(source.split())) for source in evaluation.sources])
     similarity = evaluation.similarity
     found = [Slice("kind", name, index, kinds == name) for index, name in enumerate(sorted(set(kinds.tolist())))]
+    pages = np.array([page_type(row["page"]) for row in evaluation.rows])
+    found += [Slice("page", name, index, pages == name) for index, name in enumerate(sorted(set(pages.tolist())))]
     for index, least in enumerate(_WORDS):
         above = _WORDS[index + 1] if index + 1 < len(_WORDS) else None
         name = f"{least:02}-{above - 1:02} words" if above else f"{least:02} words and more"
@@ -49,6 +51,12 @@ def slices(evaluation: Evaluation) -> list[Slice]:
         inside = (similarity >= left) & ((similarity < right) | (right == 1.0))
         found.append(Slice("similarity", f"{left:.1f}-{right:.1f}", round((left + right) / 2, 2), inside))
     return [item for item in found if item.where.any()]
+
+
+def page_type(page: str) -> str:
+    """concepts/workloads/pods.md is of type concepts; a page at the root is of type (root)."""
+    folder, slash, _ = page.partition("/")
+    return folder if slash else "(root)"
 
 
 def slice_scores(evaluation: Evaluation, params: EvaluateParams) -> list[dict[str, Any]]:
