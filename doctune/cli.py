@@ -193,6 +193,19 @@ def rollback(
     print(f"champion of {now.name} is version {now.number} again; version {left.number} is rolled back")
 
 
+@app.command("lint")
+def lint_files(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Chinese Markdown pages; - is standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False,
+    fix: Annotated[bool, typer.Option(help="Mend in place what has a safe mend, and tell what is left.")] = False,
+) -> None:
+    """Check Chinese pages against the style rules of the zh-cn guide; exit code 1 when there are findings."""
+    from doctune.lint.files import lint_all
+
+    if lint_all(files, as_json, fix):
+        raise typer.Exit(1)
+
+
 @source_app.command("update")
 def source_update() -> None:
     """Move source.lock.yaml to where the source's branch or tag stands now; of a web site, to what a crawl finds."""
