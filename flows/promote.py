@@ -49,11 +49,11 @@ def decide(
     from doctune.registry.store import connect
 
     params = read_params()
-    register, export = options_of(commands["register"]), options_of(commands["export"])
+    register, export, evaluate = (options_of(commands[name]) for name in ("register", "export", "evaluate"))
     places = Places(
         splits=Path(register["splits"]),
         hypotheses=Path(export["hypotheses"]),
-        metrics=Path(register["metrics"]),
+        general_base=Path(evaluate["general-base"]),
         register_report=Path(register["out"]),
         memo=JUDGED,
     )

@@ -19,6 +19,7 @@ SHORT = {
     "train": {"epochs": 0.5, "eval_steps": 5},
     "evaluate": {"bootstrap_samples": 100},
     "export": {"parity_rows": 60},
+    "promote": {"floors": {"structure": 50.0, "terms": 30.0}, "ceilings": {}, "losses": {}, "max_general_loss": 50.0},
 }
 
 

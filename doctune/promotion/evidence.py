@@ -24,6 +24,7 @@ from doctune.registry.packages import weights_in
 from doctune.registry.store import Store
 from doctune.registry.versions import DATA_HASH, MODEL_HASH, ONNX_HASH, Version, fetch, shipped_of
 from doctune.scoring import EvaluateParams
+from doctune.scoring.rows import check_general, check_splits, hypotheses_of
 from doctune.splitting import SplitParams
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION, PYTORCH = "candidate", "champion", "pytorch"
 SMOKE, TEST, GENERAL = "smoke", "test", "general"
+SHOWN = ("bleu", "chrf", "rouge_l", "terms", "structure", "structure_rows", "style", "degenerate")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Places:
 
     splits: Path
     hypotheses: Path  # of the tuned model, by PyTorch
-    metrics: Path
+    general_base: Path  # of the base, on general text
     register_report: Path
     memo: Path
 
@@ -58,43 +60,47 @@ def gather(store: Store, candidate: Version, champion: Version | None, knobs: Kn
     import numpy as np
 
     from doctune.leakage import leakage
-    from doctune.scoring.evaluation import check_splits, evaluate, gain, scores
+    from doctune.scoring.evaluation import Output, evaluate, gain, scores
 
-    limits = knobs.promote
+    limits, glossary = knobs.promote, Path(knobs.evaluate.glossary)
     test, train = read_jsonl(places.splits / "test.jsonl"), read_jsonl(places.splits / "train.jsonl")
     check_splits(test, train, places.splits)
     general = general_rows(knobs.evaluate) if limits.max_general_loss is not None else []
     parts = {SMOKE: SENTENCES, TEST: _english(test), **({GENERAL: _english(general)} if general else {})}
     answers = translations(places.memo, *_package(store, candidate), parts, fresh=(SMOKE,))
-    outputs = {CANDIDATE: answers[TEST]}
+    outputs = {CANDIDATE: Output(answers[TEST])}
     if champion is not None:
-        outputs[CHAMPION] = _champion(store, champion, places, parts[TEST])
+        outputs[CHAMPION] = Output(_champion(store, champion, places, parts[TEST]))
     if limits.max_int8_loss is not None:
-        outputs[PYTORCH] = _pytorch(store, candidate, places, test)
-    # The translation memory, a system of its own there, is not asked for: one row is enough for it.
-    evaluation = evaluate(test, test[:1], outputs)
+        outputs[PYTORCH] = Output(_pytorch(store, candidate, places, test))
+    evaluation = evaluate(test, [], outputs, glossary, wanted(limits))
     everywhere = np.ones(len(test), dtype=bool)
-    found = scores(evaluation, CANDIDATE, everywhere, knobs.evaluate)
     against = None
     if champion is not None:
         gained = gain(evaluation, CANDIDATE, CHAMPION, everywhere, knobs.evaluate)
         theirs = scores(evaluation, CHAMPION, everywhere, knobs.evaluate)
-        against = Against(champion.number, gained["bleu"], gained["p_value"], _worse(gained), theirs)
+        against = Against(champion.number, gained["bleu"], gained["p_value"], _worse(evaluation, gained), theirs)
     leaked = None
     if limits.max_leaked is not None:
         counts = leakage(train, [], test, knobs.split.near, NGRAMS)["test_in_train"]
         leaked = max(counts["identical"], counts["same_letters"], counts["near"], counts["ids"])
+    base = read_jsonl(places.general_base) if general else []
     return Evidence(
         smoke=problems(answers[SMOKE]),
-        scores=found,
+        scores=scores(evaluation, CANDIDATE, everywhere, knobs.evaluate),
         parity=_bleu(evaluation, PYTORCH) - _bleu(evaluation, CANDIDATE) if PYTORCH in outputs else None,
         leaked=leaked,
         other_splits=other_splits(candidate, places.splits),
         general=_chrf(general, answers[GENERAL]) if general else None,
-        general_base=_general_base(places.metrics) if general else None,
+        general_base=_chrf(general, hypotheses_of(general, base, places.general_base)) if general else None,
         rolled_back=candidate.tags.get(ROLLED_BACK),
         against=against,
     )
+
+
+def wanted(limits: PromoteParams) -> set[str]:
+    """The metrics that gates ask for, and those that people look at first. TER is slow: only where a gate asks for it."""
+    return {*SHOWN, *limits.floors, *limits.ceilings, *limits.losses}
 
 
 def other_splits(version: Version, splits: Path) -> str | None:
@@ -110,14 +116,10 @@ def other_splits(version: Version, splits: Path) -> str | None:
 
 
 def general_rows(evaluate: EvaluateParams) -> list[dict[str, Any]]:
-    """The rows of general text that `evaluate.general` names; none where it names no file."""
-    path = getattr(evaluate, "general", "")
-    if not path:
-        return []
-    from doctune.scoring.evaluation import check_rows
-
-    rows = read_jsonl(Path(path))
-    check_rows(rows, ("en", "zh"), Path(path))
+    """The rows of general text that `evaluate.general` names."""
+    path = Path(evaluate.general)
+    rows = read_jsonl(path)
+    check_general(rows, path)
     return rows
 
 
@@ -149,21 +151,17 @@ def _champion(store: Store, champion: Version, places: Places, texts: Sequence[s
 
 def _pytorch(store: Store, version: Version, places: Places, test: Sequence[dict[str, Any]]) -> list[str]:
     """PyTorch's translations by the registered model: the pipeline's own, where it holds this model, else made here."""
-    from doctune.scoring.evaluation import hypotheses_of
-
     texts, digest = _english(test), version.tags[MODEL_HASH]
     if read_json(places.register_report).get("model_hash") == digest:
         return hypotheses_of(test, read_jsonl(places.hypotheses), places.hypotheses)
     return translations(places.memo, fetch(store, version.source), digest, {TEST: texts})[TEST]
 
 
-def _worse(gained: dict[str, float]) -> dict[str, float]:
+def _worse(evaluation: "Evaluation", gained: dict[str, float]) -> dict[str, float]:
     """By metric: how much worse the candidate is, whichever way is better."""
-    from doctune.scoring.metrics import METRICS
-
     return {
         metric.name: (-gained[metric.name] if metric.higher_is_better else gained[metric.name]) + 0.0
-        for metric in METRICS
+        for metric in evaluation.metrics
         if metric.name in gained
     }
 
@@ -180,11 +178,3 @@ def _chrf(rows: Sequence[dict[str, Any]], answers: Sequence[str]) -> float:
 
     references = [flatten(row["zh"], "zh") for row in rows]
     return score(CHRF, CHRF.statistics([normalise(text) for text in answers], references, _english(rows)))
-
-
-def _general_base(metrics: Path) -> float | None:
-    """The base's chrF on the same rows, as the evaluate stage measured it."""
-    general = read_json(metrics).get("general")
-    base = general.get("base") if isinstance(general, dict) else None
-    value = base.get("chrf") if isinstance(base, dict) else None
-    return float(value) if isinstance(value, int | float) else None

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, hash_text
-from doctune.promotion.evidence import Knobs, Places, gather, general_rows
+from doctune.promotion.evidence import Knobs, Places, gather
 from doctune.promotion.gates import Evidence, Gate, judge, refused
 from doctune.promotion.shipped import DoesNotRun
 from doctune.registry.champions import DECISION, ROLLED_BACK, champion_of, move, promotion_lock, record
@@ -178,18 +178,23 @@ def _key(candidate: Version, champion: Version | None, knobs: Knobs, places: Pla
     """Of all that decides: both models, the rows, the limits, doctune's code."""
     import doctune
 
-    general = getattr(knobs.evaluate, "general", "")
+    evaluate = knobs.evaluate
     parts = [
         candidate.tags.get(ONNX_HASH, ""),
         candidate.tags.get(ROLLED_BACK, ""),
         f"{champion.number} {champion.tags.get(ONNX_HASH, '')}" if champion else "",
         hash_path(places.splits),
-        hash_path(Path(general)) if general_rows(knobs.evaluate) else "",
-        hash_path(places.metrics),
-        *(section.model_dump_json() for section in (knobs.promote, knobs.evaluate, knobs.split)),
+        *(_content(path) for path in (Path(evaluate.general), Path(evaluate.glossary), places.general_base)),
+        _content(places.hypotheses),
+        *(section.model_dump_json() for section in (knobs.promote, evaluate, knobs.split)),
         hash_path(Path(str(doctune.__file__)).parent),
     ]
     return hash_text(*parts)
+
+
+def _content(path: Path) -> str:
+    """A file's hash; nothing where it is not there, which whoever needs it will say."""
+    return hash_path(path) if path.is_file() else ""
 
 
 def _tag(gate: Gate) -> str:

@@ -8,7 +8,7 @@
 Text is counted once per system and metric; every slice, interval and test afterwards works on the counts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,17 @@ def output_of(test: Sequence[Row], translated: Sequence[Row], where: Path) -> Ou
     return Output(texts, likelihoods(translated, [flatten(row["zh"], "zh") for row in test]))
 
 
-def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Output], glossary: Path) -> Evaluation:
-    """Count everything that scoring needs. Without training rows there is no translation memory, and every row is new."""
+def evaluate(
+    test: Sequence[Row],
+    train: Sequence[Row],
+    outputs: Mapping[str, Output],
+    glossary: Path,
+    only: Collection[str] | None = None,
+) -> Evaluation:
+    """Count everything that scoring needs. Without training rows there is no translation memory, and every row is new.
+
+    `only`: names of the metrics that are counted, for a caller who waits; None: all.
+    """
     sources = [flatten(row["en"], "en") for row in test]
     references = [flatten(row["zh"], "zh") for row in test]
     everyone = {name: [normalise(text) for text in output.texts] for name, output in outputs.items()}
@@ -73,12 +82,14 @@ def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Ou
         matches = nearest(sources, [flatten(row["en"], "en") for row in train])
         similarity = np.array([match.similarity for match in matches])
         everyone[MEMORY] = [flatten(train[match.row]["zh"], "zh") for match in matches]
-    alone = judged(glossary)
+    metrics = tuple(metric for metric in all_metrics(glossary) if only is None or metric.name in only)
+    counted = {metric.name for metric in metrics}
+    alone = tuple(metric for metric in judged(glossary) if metric.name in counted)
     statistics = {
         name: {
             metric.name: metric.statistics(texts, references, sources)
             for metric in COMPARED + alone
-            if name != MEMORY or metric.name not in SLOW
+            if metric.name in counted and (name != MEMORY or metric.name not in SLOW)
         }
         for name, texts in everyone.items()
     }
@@ -91,7 +102,7 @@ def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Ou
         sources=sources,
         references=references,
         outputs=everyone,
-        metrics=all_metrics(glossary),
+        metrics=metrics,
         statistics=statistics,
         similarity=similarity,
     )
