@@ -17,6 +17,8 @@ app = typer.Typer(
 )
 source_app = typer.Typer(no_args_is_help=True, help="Where the documentation is read from.")
 app.add_typer(source_app, name="source")
+models_app = typer.Typer(invoke_without_command=True, help="List the registered versions, newest first, or show one.")
+app.add_typer(models_app, name="models")
 
 
 @app.command()
@@ -134,32 +136,43 @@ def align(
     print(f"{len(pairs):,} pairs from {account['pages']['both']:,} pages in both languages; left out: {dropped}")
 
 
-@app.command()
+@models_app.callback()
 def models(
+    context: typer.Context,
     name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
 ) -> None:
-    """List the registered versions, newest first."""
+    """List the registered versions, newest first: aliases, scores, what promotion decided."""
+    if context.invoked_subcommand is not None:
+        return
     from rich.console import Console
     from rich.table import Table
 
     from doctune.registry.api import RegisterParams, connect, list_versions
+    from doctune.registry.listing import HEADINGS, table
     from doctune.section import load_section
 
-    table = Table()
-    for heading in ("version", "aliases", "tuned BLEU", "base BLEU", "data", "code", "ships"):
-        table.add_column(heading, no_wrap=True)
-    for version in list_versions(connect(), name or load_section(RegisterParams, "register").name):
-        tags = version.tags
-        table.add_row(
-            version.number,
-            ", ".join(version.aliases),
-            tags.get("tuned_bleu", ""),
-            tags.get("base_bleu", ""),
-            tags.get("data_revision", "")[:8],
-            tags.get("git_commit", "")[:8],
-            "yes" if version.shipped else "no",
-        )
-    Console().print(table)
+    shown = Table(*HEADINGS)
+    for row in table(list_versions(connect(), name or load_section(RegisterParams, "register").name)):
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+@models_app.command("show")
+def show_model(
+    version: Annotated[str, typer.Argument(help="Number or alias.")],
+    name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
+) -> None:
+    """Tell where a version came from, what its gates said, and what changed since the version before."""
+    import json
+
+    from doctune.registry.api import RegisterParams, connect, list_versions
+    from doctune.registry.listing import story, text_of
+    from doctune.section import load_section
+
+    store, registered = connect(), name or load_section(RegisterParams, "register").name
+    found = story(store, registered, list_versions(store, registered), version)
+    print(json.dumps(found, ensure_ascii=False, indent=2) + "\n" if as_json else text_of(found), end="")
 
 
 @app.command()
@@ -170,7 +183,10 @@ def promote(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
 ) -> None:
-    """Judge a registered version and make it champion if it passes the gates of params.yaml; exit code 3: refused."""
+    """Judge a registered version and make it champion if it passes the gates of params.yaml.
+
+    Exit code 0: it is champion. 3: it was refused, and the champion stays. 1: it could not be judged.
+    """
     from doctune.promotion.promoting import REFUSED_EXIT_CODE
     from flows.run import run_promotion
 
@@ -182,7 +198,7 @@ def promote(
 
 @app.command()
 def rollback(
-    reason: Annotated[str, typer.Option(help="Kept with the version that is left.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; kept with the version that is left.")],
     name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
 ) -> None:
     """Return to the champion before; the one that is left is not promoted again but with --force."""

@@ -60,7 +60,7 @@ def reconcile_mlflow(root: Path, register: str, export: str, exported: bool) -> 
         export_report=Path(shipped["report"]) if exported else None,
     )
     store, params = registry.connect(root), load_section(registry.RegisterParams, "register")
-    repaired = registry.reconcile(store, params, files)
+    repaired = registry.reconcile(store, params, files, Path(options["split-report"]))
     version = _version(registry.list_versions(store, params.name), read_json(root / options["out"])["model_hash"])
     if exported and (after := _state(root, reports)) is not None:
         write_json(root / SETTLED, {"state": after, "version": version})  # what a promotion said is asked again

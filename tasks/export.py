@@ -57,7 +57,9 @@ def main(
         f"({facts['size_fp32_mb']} MB); int8 has BLEU {facts['bleu_int8']:.2f}, PyTorch {facts['bleu_torch']:.2f} "
         f"({facts['size_int8_mb']} MB)"
     )
-    files = registry.Files(base, model, splits, metrics, changes, plots, curves, train_report, DVC_LOCK, onnx=onnx)
+    files = registry.Files(
+        base, model, splits, metrics, changes, plots, curves, train_report, DVC_LOCK, onnx=onnx, export_report=report
+    )
     version = registry.ensure_shipped(
         registry.connect(), load_section(registry.RegisterParams, "register"), files, facts["onnx_hash"]
     )

@@ -2,7 +2,8 @@
 
     python -m tasks.register --base models/base --model models/tuned --splits data/splits \\
         --metrics reports/metrics.json --changes reports/changes.md --plots reports/plots \\
-        --curves reports/train/curves.csv --train-report reports/train/train.json --out reports/register.json
+        --curves reports/train/curves.csv --train-report reports/train/train.json \\
+        --split-report reports/split.json --out reports/register.json
 
     models/tuned (+ base) + reports  ->  MLflow         run with curves, scores, tables; version with alias challenger
                                          register.json  name and content hashes, no id of MLflow's
@@ -26,6 +27,7 @@ def main(
     plots: Path,
     curves: Path,
     train_report: Path,
+    split_report: Path,
     out: Path,
 ) -> None:
     from doctune.registry import api as registry
@@ -38,7 +40,7 @@ def main(
     if replayed:
         print("MLflow had lost the training run: replayed from its curves")
     registry.log_evaluation(store, run_id, files)
-    version = registry.ensure_version(store, params, files, digest)
+    version = registry.ensure_version(store, params, files, digest, split_report)
     write_json(out, {"name": params.name, "model_hash": digest, "data_hash": hash_path(splits)})
     print(f"version {version.number} of {version.name} ({', '.join(version.aliases)}), model {digest[:12]}")
 

@@ -121,6 +121,8 @@ def roll_back(store: Store, name: str, reason: str) -> tuple[Version, Version]:
 
     The version left is not promoted again but with --force. Champions that MLflow no longer has whole are passed over.
     """
+    if not reason.strip():
+        raise DoctuneError("wanted a reason to roll back, got none; it is kept with the version that is left, say why")
     client = store.client
     with promotion_lock(store, name), store.locked():
         there = {version.number: version for version in list_versions(store, name)}
@@ -144,7 +146,7 @@ def roll_back(store: Store, name: str, reason: str) -> tuple[Version, Version]:
             )
         target = reigns[before].version
         # Marked first: were the alias moved and the mark lost, the next scheduled run would promote it again.
-        client.set_model_version_tag(name, now, ROLLED_BACK, f"{_now()} {reason}".strip())
+        client.set_model_version_tag(name, now, ROLLED_BACK, f"{_now()} {reason.strip()}")
         client.set_registered_model_alias(name, CHAMPION, target)
         client.set_registered_model_tag(name, HISTORY, _written(reigns[: before + 1]))
     return resolve(store, name, now), resolve(store, name, target)

@@ -82,7 +82,7 @@ def is_whole(store: Store, model: "LoggedModel") -> bool:
     """Whether MLflow has received all of the model and its files are still there."""
     if str(model.status) != "READY":
         return False
-    if (local := _local(model)) is not None:
+    if (local := local_folder(model)) is not None:
         return (local / "MLmodel").is_file() and weights_in(local).is_dir()
     return any(entry.path == "MLmodel" for entry in store.client.list_logged_model_artifacts(model.model_id))
 
@@ -91,7 +91,7 @@ def download(store: Store, model: "LoggedModel") -> Path:
     """A local folder with the model; where it is already on this disk, that folder itself: do not write into it."""
     import mlflow.artifacts
 
-    if (local := _local(model)) is not None:
+    if (local := local_folder(model)) is not None:
         return local
     with store.as_default():
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{PREFIX}{model.model_id}"))
@@ -102,7 +102,8 @@ def weights_in(folder: Path) -> Path:
     return folder / "data" / WEIGHTS
 
 
-def _local(model: "LoggedModel") -> Path | None:
+def local_folder(model: "LoggedModel") -> Path | None:
+    """Where the model lies, if that is on this disk."""
     return Path(model.artifact_location) if model.artifact_location.startswith("/") else None
 
 

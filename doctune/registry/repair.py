@@ -5,6 +5,7 @@
 All questions are answered from small reports (hashes in register.json and export.json); models are read only to repair.
 """
 
+from pathlib import Path
 from typing import Any
 
 from doctune.errors import DoctuneError
@@ -17,7 +18,7 @@ from doctune.registry.versions import MODEL_HASH, Version, ensure_shipped, ensur
 EVALUATION = "doctune.evaluation"
 
 
-def reconcile(store: Store, params: RegisterParams, files: Files) -> list[str]:
+def reconcile(store: Store, params: RegisterParams, files: Files, split_report: Path | None = None) -> list[str]:
     """Repair run, evaluation, version, aliases and shipped model; returns what was repaired, in words.
 
     Parts whose report does not exist yet (register_report, export_report) are left alone. Call it when the stages that
@@ -40,7 +41,7 @@ def reconcile(store: Store, params: RegisterParams, files: Files) -> list[str]:
         for uri in (version.source, version.shipped)
         if uri
     }
-    version = ensure_version(store, params, files, digest)
+    version = ensure_version(store, params, files, digest, split_report)
     if files.onnx is not None and files.export_report is not None and files.export_report.exists():
         onnx_digest = read_json(files.export_report).get("onnx_hash") or hash_path(files.onnx)
         version = ensure_shipped(store, params, files, onnx_digest, digest)

@@ -16,9 +16,12 @@ from doctune import pyfunc
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, read_json
 from doctune.registry import packages
+from doctune.registry.descriptions import model_description, version_description
 from doctune.registry.lineage import Files, RegisterParams, lineage, model_hash, score_tags
 from doctune.registry.runs import find_run
+from doctune.registry.snapshot import keep_snapshot
 from doctune.registry.store import Store, told
+from doctune.registry.tags import judged_tags, leakage_tags, parity_tags
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -46,10 +49,12 @@ class Version:
 
 
 @told
-def ensure_version(store: Store, params: RegisterParams, files: Files, digest: str | None = None) -> Version:
+def ensure_version(
+    store: Store, params: RegisterParams, files: Files, digest: str | None = None, split_report: Path | None = None
+) -> Version:
     """The version of the model in `files`, registered unless it is; challenger moves to it.
 
-    `digest` is model_hash(files) where the caller knows it. The run of the training must exist (ensure_run).
+    `digest` is model_hash(files) where the caller knows it; `split_report` has the counts of leakage. The run of the training must exist (ensure_run).
     """
     digest = digest or model_hash(files)
     with store.locked(), store.as_default():
@@ -58,10 +63,9 @@ def ensure_version(store: Store, params: RegisterParams, files: Files, digest: s
             _log_model(store, files, digest)  # MLflow knows the model, its files are gone
         if not found:
             found = [_register(store, params, files, digest)]
-        fresh = _measured(files)  # anew for the same model, it may be
-        for key, value in fresh.items():
-            if found[0].tags.get(key) != value:
-                store.client.set_model_version_tag(params.name, found[0].number, key, value)
+        _tag(store, found[0], _measured(files) | leakage_tags(split_report))  # anew for the same model, it may be
+        _describe(store, params, files, found[0].number)
+        keep_snapshot(store, found[0], files)
         _point(store, params.name, found[0].number)
     return resolve(store, params.name, found[0].number)
 
@@ -93,6 +97,9 @@ def ensure_shipped(
             store.client.set_model_version_tag(params.name, version.number, ONNX_HASH, onnx_digest)
             if uri != version.shipped:  # another one only where the logged model itself was deleted
                 store.client.set_model_version_tag(params.name, version.number, SHIPPED, uri)
+        _tag(store, version, parity_tags(files.export_report))
+        _describe(store, params, files, version.number)
+        keep_snapshot(store, version, files)
         _point(store, params.name, version.number)
     return resolve(store, params.name, version.number)
 
@@ -151,12 +158,8 @@ def _register(store: Store, params: RegisterParams, files: Files, digest: str) -
     model = registered(store, params.name)
     if model is None:
         client.create_registered_model(params.name, description=params.description)
-    elif model.description != params.description:
-        client.update_registered_model(params.name, params.description)
     tags = {MODEL_HASH: digest, **lineage(files, store.root), **_measured(files)}
-    made = client.create_model_version(
-        params.name, uri, run_id, tags, description=params.description, model_id=uri.removeprefix(packages.PREFIX)
-    )
+    made = client.create_model_version(params.name, uri, run_id, tags, model_id=uri.removeprefix(packages.PREFIX))
     aliases = _aliases(registered(store, params.name))
     for broken in _search(store, params.name, {MODEL_HASH: digest}, aliases):
         if broken.number != str(made.version) and not is_loadable(store, broken.source):
@@ -167,7 +170,26 @@ def _register(store: Store, params: RegisterParams, files: Files, digest: str) -
 
 
 def _measured(files: Files) -> dict[str, str]:
-    return {DATA_HASH: hash_path(files.splits), **score_tags(read_json(files.metrics))}
+    metrics = read_json(files.metrics)
+    return {DATA_HASH: hash_path(files.splits), **score_tags(metrics), **judged_tags(metrics)}
+
+
+def _tag(store: Store, version: Version, tags: dict[str, str]) -> None:
+    for key, value in tags.items():
+        if version.tags.get(key) != value:
+            store.client.set_model_version_tag(version.name, version.number, key, value)
+
+
+def _describe(store: Store, params: RegisterParams, files: Files, number: str) -> None:
+    """Bring MLflow's descriptions of the model and of this version up to date."""
+    client, model = store.client, registered(store, params.name)
+    assert model is not None  # a version of it exists
+    if model.description != (wanted := model_description(params, files)):
+        client.update_registered_model(params.name, wanted)
+    version = client.get_model_version(params.name, number)
+    wanted = version_description(params.name, number, dict(version.tags), files, read_json(files.train_report))
+    if version.description != wanted:
+        client.update_model_version(params.name, number, wanted)
 
 
 def _log_model(store: Store, files: Files, digest: str) -> tuple[str, str | None]:
