@@ -8,6 +8,7 @@ A planted model is a real registered version of real packages; its copy of doctu
 it was taught. So everything but the quality of translations is what it would be.
 """
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,6 +156,16 @@ class World:
         write_jsonl(general, rows(GENERAL, "general"))
         write_jsonl(places.general_base, [{"id": row["id"], "hyp": row["zh"]} for row in rows(GENERAL, "general")])
         return cls(root, new_store(fresh_mlruns, root), Knobs(LIMITS, evaluate, split), places)
+
+    def copied(self, to: Path) -> "World":
+        """The same in another folder: making one takes seconds."""
+        from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+        _artifact_repos_cache.clear()  # by id of run or model, which are the same in all copies
+        shutil.copytree(self.root, to)
+        moved = {name: to / path.relative_to(self.root) for name, path in vars(self.places).items()}
+        evaluate = self.knobs.evaluate.model_copy(update={"general": str(to / "general.jsonl")})
+        return World(to, registry.connect(to), replace(self.knobs, evaluate=evaluate), Places(**moved))
 
     def again(self) -> "World":
         """The same from another process."""

@@ -99,7 +99,8 @@ def finished_project(fresh_mlruns: Path, tmp_path_factory: pytest.TempPathFactor
     root = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        everything(new_store(fresh_mlruns, root), write_files(root))
+        store = new_store(fresh_mlruns, root)
+        registry.move(store, "doctune", everything(store, write_files(root)).number, None, "passed its gates")
     return root
 
 
@@ -406,7 +407,7 @@ def test_evaluation_is_logged_once(store: Store, files: Files) -> None:
 def test_same_model_is_registered_once(store: Store, files: Files) -> None:
     registry.ensure_run(store, files)
     first = registry.ensure_version(store, PARAMS, files)
-    assert (first.number, set(first.aliases), first.shipped) == ("1", {"challenger", "champion"}, None)
+    assert (first.number, first.aliases, first.shipped) == ("1", ("challenger",), None), "promotion makes champions"
     assert registry.ensure_version(store, PARAMS, files) == first
     assert len(store.client.search_logged_models([store.experiment_id])) == 1
     wanted = {
@@ -444,7 +445,7 @@ def test_new_model_is_challenger_and_champion_stays(
     )  # parameters changed back: the old version is the candidate again
     assert (back.number, set(back.aliases)) == ("1", {"challenger", "champion"})
     assert [version.number for version in registry.list_versions(store, "doctune")] == ["2", "1"]
-    assert registry.promote(store, "doctune", "2").aliases == ("champion",)
+    assert registry.move(store, "doctune", "2", "1", "better").aliases == ("champion",)
     assert registry.resolve(store, "doctune", "1").aliases == ("challenger",)
 
 
@@ -471,11 +472,16 @@ def test_what_ships_is_written_once(finished: tuple[Store, Files, registry.Versi
 def test_promotion_needs_what_ships(store: Store, files: Files) -> None:
     registry.ensure_run(store, files)
     registry.ensure_version(store, PARAMS, files)
-    for refused in (lambda: registry.promote(store, "doctune"), lambda: registry.shipped_uri(store, "doctune")):
+    for refused in (
+        lambda: registry.move(store, "doctune", "1", None, "passed"),
+        lambda: registry.shipped_uri(store, "doctune", "challenger"),
+    ):
         with pytest.raises(DoctuneError, match="version 1 of doctune has no exported model"):
             refused()
-    with pytest.raises(DoctuneError, match="no version '9' of doctune; it has 1 challenger champion"):
+    with pytest.raises(DoctuneError, match="no version '9' of doctune; it has 1 challenger"):
         registry.resolve(store, "doctune", "9")
+    with pytest.raises(DoctuneError, match="no version was promoted yet: `doctune promote` judges the challenger"):
+        registry.shipped_uri(store, "doctune")
     with pytest.raises(DoctuneError, match="it has nothing; run the pipeline first"):
         registry.shipped_uri(store, "other")
     assert registry.list_versions(store, "other") == []
@@ -546,16 +552,11 @@ SABOTAGE: dict[str, tuple[Callable[[Store, registry.Version], Any], list[str]]] 
         lambda store, version: store.client.delete_registered_model_alias("doctune", "challenger"),
         ["alias challenger set to version 1"],
     ),
-    "champion gone": (
-        lambda store, version: store.client.delete_registered_model_alias("doctune", "champion"),
-        ["alias champion set to version 1"],
-    ),
     "version deleted": (
         lambda store, version: store.client.delete_model_version("doctune", version.number),
         [
             "version 2 of doctune registered",
             "alias challenger set to version 2",
-            "alias champion set to version 2",
             "shipped model of version 2 logged",
         ],
     ),
@@ -564,7 +565,6 @@ SABOTAGE: dict[str, tuple[Callable[[Store, registry.Version], Any], list[str]]] 
         [
             "version 1 of doctune registered",
             "alias challenger set to version 1",
-            "alias champion set to version 1",
             "shipped model of version 1 logged",
         ],
     ),
@@ -605,7 +605,7 @@ def test_reconcile_repairs(finished: tuple[Store, Files, registry.Version], name
     start = time.process_time()  # other processes of the machine do not count
     assert registry.reconcile(store, PARAMS, files) == []
     assert time.process_time() - start < 1
-    for alias in ("challenger", "champion"):
+    for alias in registry.resolve(store, "doctune", "challenger").aliases:
         version = registry.resolve(store, "doctune", alias)
         assert _model_folder(store, version.source).is_dir() and _model_folder(store, version.shipped).is_dir()
         assert version.tags["model_hash"] == registry.model_hash(files)
@@ -613,9 +613,10 @@ def test_reconcile_repairs(finished: tuple[Store, Files, registry.Version], name
 
 def test_reconcile_after_the_database_was_lost(files: Files, fresh_mlruns: Path, tmp_path: Path) -> None:
     empty = new_store(fresh_mlruns, tmp_path / "new")
-    assert len(registry.reconcile(empty, PARAMS, files)) == 6
+    assert len(registry.reconcile(empty, PARAMS, files)) == 5
     assert registry.reconcile(empty, PARAMS, files) == []
-    assert registry.resolve(empty, "doctune", "champion").number == "1"
+    assert registry.resolve(empty, "doctune", "challenger").number == "1"
+    assert registry.champion_of(empty, "doctune") is None, "who it was is lost; the next promotion judges anew"
 
 
 def test_reconcile_before_register_and_export(store: Store, files: Files) -> None:
@@ -782,7 +783,7 @@ def test_stage_registers_and_its_model_loads_where_doctune_is_not_installed(fres
     options = [
         f"--{name.replace('_', '-')}={getattr(files, name).relative_to(root)}"
         for name in ("base", "model", "splits", "metrics", "changes", "plots", "curves", "train_report")
-    ]
+    ] + ["--split-report=reports/split.json"]
     command = [sys.executable, "-m", "tasks.register", *options, "--out=reports/register.json"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
     for _ in range(2):
@@ -795,7 +796,7 @@ def test_stage_registers_and_its_model_loads_where_doctune_is_not_installed(fres
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        assert "version 1 of doctune (challenger, champion)" in done.stdout
+        assert "version 1 of doctune (challenger)" in done.stdout
     report = json.loads((root / "reports/register.json").read_text(encoding="utf-8"))
     assert set(report) == {"name", "model_hash", "data_hash"} and report["model_hash"] == registry.model_hash(files)
     code = """

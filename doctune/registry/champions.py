@@ -88,7 +88,7 @@ def record(store: Store, name: str, number: str, decision: Mapping[str, Any], ga
     for gate, text in gates.items():
         if tags.get(f"{GATE}{gate}") != text:
             store.client.set_model_version_tag(name, number, f"{GATE}{gate}", text)
-    store.client.set_model_version_tag(name, number, DECISION, json.dumps(decision, ensure_ascii=False))
+    store.client.set_model_version_tag(name, number, DECISION, _written_decision(decision))
 
 
 @told
@@ -178,6 +178,10 @@ def _reigns(model: "RegisteredModel") -> list[Reign]:
         return reigns
     known = json.loads(model.tags.get(HISTORY, "[]"))  # moved by hand, or by a doctune that kept no history
     return [*(Reign(**entry) for entry in known), Reign(now, "", "not by doctune")]
+
+
+def _written_decision(decision: Mapping[str, Any]) -> str:
+    return json.dumps(decision, ensure_ascii=False)
 
 
 def _written(reigns: list[Reign]) -> str:
