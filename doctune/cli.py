@@ -31,7 +31,7 @@ def run(
         bool, typer.Option(help="First move source.lock.yaml to where the source's branch stands now.")
     ] = False,
 ) -> None:
-    """Run the pipeline as a Prefect flow: crawl, align, split, train, translate, evaluate, register, export."""
+    """Run the pipeline as a Prefect flow: crawl, align, split, train, translate, evaluate, register, export, promote."""
     from doctune.params import effective
     from flows.run import run_pipeline
 

@@ -114,7 +114,9 @@ def training_process(project: Project) -> int | None:
 def test_a_run_makes_everything(project):
     done = project.run("doctune", "run")
     assert states(done) == dict.fromkeys(STAGES, "Completed")
-    for said in ("pairs", "translation memory", "base", "tuned", "version 1 (challenger, champion)", "ONNX", "make ui"):
+    version = "version 1 (challenger, champion)"
+    promoted = ("## Promotion", "| structure |", "| parity |", "is champion, the first")
+    for said in ("pairs", "translation memory", "base", "tuned", version, "ONNX", *promoted, "make ui"):
         assert said in done.stdout, said
     metrics = json.loads((project.root / "reports/metrics.json").read_text(encoding="utf-8"))
     assert metrics["base"]["bleu_low"] <= metrics["base"]["bleu"] <= metrics["base"]["bleu_high"]
@@ -153,12 +155,30 @@ def test_removed_outputs_come_back_from_the_cache(served):
 
 def test_a_knob_of_train_reruns_train_and_what_follows(served):
     served.commit("a first model")
-    after = states(served.run("doctune", "run", "--set", "train.learning_rate=0.0001"))
+    done = served.run("doctune", "run", "--set", "train.learning_rate=0.0001")
+    after = states(done)
+    assert "version 2 of doctune was refused: " in done.stdout and "version 1 stays champion" in done.stdout
     assert {stage for stage, state in after.items() if state == "Completed"} == AFTER_TRAIN
     assert [v["number"] for v in versions(served)] == ["2", "1"] and runs(served) == 2
     assert versions(served)[0]["aliases"] == ["challenger"], "a second model does not become champion by itself"
     diff = json.loads(served.run("dvc", "metrics", "diff", "--json").stdout)
     assert "reports/metrics.json" in diff
+
+
+def test_promotion_refuses_is_forced_and_is_rolled_back(served):
+    refused = served.run("doctune", "promote")
+    assert refused.returncode == 3 and "FAIL  significance" in refused.stdout, refused.stdout[-3000:]
+    assert served.run("doctune", "promote", "--force", " ").returncode == 1
+    forced = served.run("doctune", "promote", "--force", "试用第二版")
+    assert forced.returncode == 0 and "is champion by force (试用第二版)" in forced.stdout, forced.stdout[-3000:]
+    assert versions(served)[0]["aliases"] == ["challenger", "champion"]
+    shown = served.run("doctune", "models", "show", "2").stdout
+    for said in ("what changed since version 1", "train.learning_rate: 0.0005 -> 0.0001", "train ran: ", "试用第二版"):
+        assert said in shown, shown
+    back = served.run("doctune", "rollback", "--reason", "漏译")
+    assert back.returncode == 0 and "version 1 again" in back.stdout, back.stdout
+    assert "rolled back" in served.run("doctune", "models", COLUMNS="200").stdout
+    assert "Data and pipelines are up to date" in served.run("dvc", "status").stdout, "a promotion makes nothing stale"
 
 
 def test_the_old_knob_restores_without_training(served):

@@ -58,8 +58,18 @@ def test_each_gate_refuses_for_its_own_reason(evidence: Evidence, gate: str, sho
 
 @pytest.mark.parametrize(
     "evidence",
-    [replace(GOOD, scores={}), replace(GOOD, parity=None), replace(GOOD, leaked=None), replace(GOOD, general=None)],
-    ids=["metric", "parity", "leakage", "general"],
+    [
+        replace(GOOD, scores={}),
+        replace(GOOD, scores=SCORES | {"structure": float("nan")}),
+        replace(GOOD, parity=None),
+        replace(GOOD, parity=float("nan")),
+        replace(GOOD, leaked=None),
+        replace(GOOD, general=None),
+        replace(GOOD, general_base=None),
+        replace(GOOD, against=replace(AGAINST, worse={})),
+        replace(GOOD, against=replace(AGAINST, bleu_gain=float("nan"))),
+    ],
+    ids=["metric", "no number", "parity", "no parity", "leakage", "general", "base", "loss", "gain"],
 )
 def test_what_was_not_measured_is_an_error(evidence: Evidence) -> None:
     with pytest.raises(DoctuneError, match="was not measured"):

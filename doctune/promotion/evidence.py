@@ -154,7 +154,13 @@ def _pytorch(store: Store, version: Version, places: Places, test: Sequence[dict
     texts, digest = _english(test), version.tags[MODEL_HASH]
     if read_json(places.register_report).get("model_hash") == digest:
         return hypotheses_of(test, read_jsonl(places.hypotheses), places.hypotheses)
-    return translations(places.memo, fetch(store, version.source), digest, {TEST: texts})[TEST]
+    try:
+        return translations(places.memo, fetch(store, version.source), digest, {TEST: texts})[TEST]
+    except DoesNotRun as error:  # what ships may run all the same: this says nothing against it
+        raise DoctuneError(
+            f"the PyTorch model of version {version.number} cannot be compared with: {error}; promote it from the "
+            "checkout that made it, or set promote.max_int8_loss to null"
+        ) from None
 
 
 def _worse(evaluation: "Evaluation", gained: dict[str, float]) -> dict[str, float]:

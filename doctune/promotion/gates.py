@@ -9,6 +9,7 @@ A first champion is asked the absolute gates only. A limit on a number that nobo
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite, nan
 
 from doctune.errors import DoctuneError
 from doctune.promotion.params import PromoteParams
@@ -102,7 +103,9 @@ def _relative(against: Against | None, params: PromoteParams) -> Iterator[Gate]:
         return
     over = f"version {against.version}"
     if params.min_bleu_gain is not None:
-        yield _at_least("gain", against.bleu_gain, params.min_bleu_gain, f" BLEU over {over}")
+        yield _at_least(
+            "gain", _measured("min_bleu_gain", "BLEU", against.bleu_gain), params.min_bleu_gain, f" BLEU over {over}"
+        )
     if params.max_p_value is not None:
         passed = against.p_value <= params.max_p_value and against.bleu_gain > 0
         wanted = f"a gain over {over} with p at most {params.max_p_value:g}"
@@ -113,18 +116,20 @@ def _relative(against: Against | None, params: PromoteParams) -> Iterator[Gate]:
 
 
 def _at_least(name: str, got: float, least: float, unit: str = "", digits: int = 2) -> Gate:
-    short = f"{least - got:.{digits}f} too low" if got < least else ""
-    return Gate(name, f"at least {least:.{digits}f}", f"{got:.{digits}f}{unit}", not short, short)
+    passed = got >= least
+    short = "" if passed else f"{least - got:.{digits}f} too low"
+    return Gate(name, f"at least {least:.{digits}f}", f"{got:.{digits}f}{unit}", passed, short)
 
 
 def _at_most(name: str, got: float, most: float, unit: str = "", digits: int = 2) -> Gate:
     got += 0.0  # -0.0 becomes 0.0
-    short = f"{got - most:.{digits}f} too high" if got > most else ""
-    return Gate(name, f"at most {most:.{digits}f}", f"{got:.{digits}f}{unit}", not short, short)
+    passed = got <= most
+    short = "" if passed else f"{got - most:.{digits}f} too high"
+    return Gate(name, f"at most {most:.{digits}f}", f"{got:.{digits}f}{unit}", passed, short)
 
 
 def _score(scores: Mapping[str, float], metric: str, limits: str) -> float:
-    if metric not in scores:
+    if not isfinite(scores.get(metric, nan)):
         raise DoctuneError(
             f"promote.{limits} of params.yaml asks for the metric {metric!r}, which was not measured; measured are "
             f"{', '.join(sorted(scores)) or 'none'}; name one of these, or take it out"
@@ -133,7 +138,7 @@ def _score(scores: Mapping[str, float], metric: str, limits: str) -> float:
 
 
 def _measured(limit: str, what: str, value: float | int | None) -> float:
-    if value is None:
+    if value is None or not isfinite(value):
         raise DoctuneError(
             f"promote.{limit} of params.yaml asks for {what}, which was not measured; make it measurable, or set "
             f"promote.{limit} to null, which is no gate"

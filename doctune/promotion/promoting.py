@@ -2,7 +2,7 @@
 
     decision = promote(store, "doctune", "challenger", knobs, places)
     if decision.verdict == "refused":
-        raise Refused(decision.text)
+        print(decision.text)                 # a line a gate, and by how much it was missed
 
 A version that was refused is not judged again while nothing that decided it has changed. `force` (a reason) promotes in
 spite of failed gates, but never what does not run.
@@ -26,13 +26,7 @@ from doctune.registry.versions import ONNX_HASH, Version, resolve, shipped_of
 from doctune.tables import literal, markdown_table
 
 Verdict = Literal["passed", "refused", "forced", "champion"]
-REFUSED_EXIT_CODE = 3
-
-
-class Refused(DoctuneError):
-    """A version did not pass its gates. Not 1, so that scripts can tell a refusal from something that went wrong."""
-
-    exit_code = REFUSED_EXIT_CODE
+REFUSED_EXIT_CODE = 3  # not 1: scripts tell a refusal from something that went wrong
 
 
 @dataclass(frozen=True)
