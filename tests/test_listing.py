@@ -57,7 +57,7 @@ def test_table_and_story(store: registry.Store, tmp_path: Path) -> None:
     versions = registry.list_versions(store, "doctune")
     text = text_of(story(store, "doctune", versions, "challenger"))
     for said in (
-        "source revision       examples/site@aaaa.dir",
+        "source revision  examples/site@aaaa.dir",
         "34.70 (base 29.90)",
         "chrF on general text        29.50 (base 31.00)",
         "test rows in train          3",

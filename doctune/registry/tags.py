@@ -25,7 +25,9 @@ def judged_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
     """The scores that need no reference, and chrF on general text, of tuned and base, as far as metrics.json has them."""
     general = metrics.get("general")
     general = general if isinstance(general, Mapping) else {}
-    wanted = [(system, metrics.get(system), JUDGED) for system in ("tuned", "base")]
+    wanted: list[tuple[str, Any, tuple[str, ...]]] = [
+        (system, metrics.get(system), JUDGED) for system in ("tuned", "base")
+    ]
     wanted += [(f"general_{system}", general.get(system), ("chrf",)) for system in ("tuned", "base")]
     return {
         f"{name}_{metric}": f"{group[metric]:.2f}"
