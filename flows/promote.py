@@ -88,7 +88,8 @@ def promote_in_pipeline(root: Path, commands: dict[str, str]) -> Outcome:
             return Completed(name="Cached", message="nothing changed")
         try:
             decision = decide(root, commands)
-            version = note_promotion(root, register, export, decision.markdown)
+            settled = decision.judged or decision.verdict == "champion"
+            version = note_promotion(root, register, export, decision.markdown if settled else None)
         except DoctuneError as error:
             outcome.append(Outcome("", error=str(error)))
             return Failed(message=str(error))

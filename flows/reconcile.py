@@ -77,15 +77,18 @@ def settled_promotion(root: Path, register: str, export: str) -> str | None:
     return str(promotion.get("markdown")) if state is not None and state == noted.get("state") else None
 
 
-def note_promotion(root: Path, register: str, export: str, markdown: str) -> str:
-    """Note what a promotion said beside the store's state after it; returns the version with the aliases it has now."""
+def note_promotion(root: Path, register: str, export: str, markdown: str | None) -> str:
+    """Note what a promotion said beside the store's state after it; returns the version with the aliases it has now.
+
+    None: it is to be asked again the next time.
+    """
     from doctune.registry import api as registry
     from doctune.section import load_section
 
     name = load_section(registry.RegisterParams, "register").name
     digest = read_json(root / options_of(register)["out"])["model_hash"]
     version = _version(registry.list_versions(registry.connect(root), name), digest)
-    if (state := _state(root, _reports(root, register, export))) is not None:
+    if markdown is not None and (state := _state(root, _reports(root, register, export))) is not None:
         promotion = {"knobs": _knobs(root), "markdown": markdown}
         write_json(root / SETTLED, {"state": state, "version": version, "promotion": promotion})
     return version

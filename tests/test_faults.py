@@ -27,7 +27,8 @@ from tests.test_registry import fresh_mlruns
 
 __all__ = ["fresh_mlruns"]  # a fixture
 
-# (where it is looked up, its name, "before" or "after" it): the steps of a promotion, in order.
+# (module and function, or a method of MLflow's client and one of its arguments; "before" or "after" it): a promotion's
+# steps, in order.
 PROMOTION = {
     "locked": (promoting, "champion_of", "before"),
     "who is champion is known": (promoting, "champion_of", "after"),
@@ -37,8 +38,10 @@ PROMOTION = {
     "the champion has translated": (evidence, "_champion", "after"),
     "scored": (promoting, "gather", "after"),
     "judged": (promoting, "judge", "after"),
+    "the decision is about to be an artifact": ("log_model_artifact", None, "before"),
+    "the decision is an artifact": ("log_model_artifact", None, "after"),
     "one gate is a tag": ("set_model_version_tag", None, "after"),
-    "all gates are tags": (champions, "_written_decision", "before"),
+    "all gates are tags": ("set_model_version_tag", champions.DECISION, "before"),
     "the decision is a tag": (promoting, "record", "after"),
     "about to move": (promoting, "move", "before"),
     "the history is about to be written": ("set_registered_model_tag", None, "before"),
@@ -74,10 +77,12 @@ def striking(step: Step, how: str) -> Iterator[None]:
     from mlflow import MlflowClient
 
     where, name, when = step
-    place, function = (MlflowClient, where) if name is None else (where, name)
+    place, function = (MlflowClient, where) if isinstance(where, str) else (where, name or "")
     real = getattr(place, function)
 
     def struck(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(where, str) and name is not None and name not in args:
+            return real(*args, **kwargs)
         if when == "before":
             strike(how)
         result = real(*args, **kwargs)

@@ -1,5 +1,6 @@
 """Planted models: each is refused by the gate that is there for it and by no other; a better one becomes champion."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +75,10 @@ def test_refused_by_its_own_gate(world: World, plant: Callable[[World], registry
     [found] = [found for found in decision.gates if found.gate == gate]
     assert by in found.short and found.short in decision.sentence
     assert world.champion() is None
-    tags = registry.resolve(world.store, "doctune", number).tags
+    version = registry.resolve(world.store, "doctune", number)
+    tags = version.tags
+    [kept] = (registry.fetch(world.store, version.source) / "promotion").iterdir()
+    assert json.loads(kept.read_text(encoding="utf-8"))["verdict"] == "refused"
     assert by in tags[f"gate.{gate}"] and tags["gate.smoke"].endswith("passed") and '"refused"' in tags["promotion"]
 
 

@@ -4,7 +4,7 @@
     if decision.verdict == "refused":
         print(decision.text)                 # a line a gate, and by how much it was missed
 
-A version that was refused is not judged again while nothing that decided it has changed. `force` (a reason) promotes in
+A version that was refused is not judged again while nothing that decided it has changed, unless it did not run. `force` (a reason) promotes in
 spite of failed gates, but never what does not run.
 """
 
@@ -42,6 +42,11 @@ class Decision:
     at: str
     key: str
     numbers: Mapping[str, Any]
+
+    @property
+    def judged(self) -> bool:
+        """Whether the version ran, and so was measured: what did not run may run the next time."""
+        return bool(self.numbers)
 
     @property
     def sentence(self) -> str:
@@ -103,7 +108,7 @@ def promote(
         if champion is not None and champion.number == candidate.number:
             gates, numbers = (before.gates, before.numbers) if before else ((), {})
             return Decision(name, candidate.number, champion.number, "champion", gates, "", _now(), key, numbers)
-        if force is None and before is not None and before.verdict == "refused" and before.key == key:
+        if force is None and before is not None and before.judged and before.verdict == "refused" and before.key == key:
             say(f"version {candidate.number} was judged at {before.at}, and nothing has changed since")
             return before
         say(

@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_text
+from doctune.files import hash_text, write_json
 from doctune.locks import hold
+from doctune.registry.packages import PREFIX
 from doctune.registry.store import LOCK_SECONDS, Store, told
 from doctune.registry.versions import CHAMPION, Version, is_loadable, list_versions, registered, resolve, shipped_of
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 HISTORY = "doctune.champions"  # tag of the registered model: a JSON list, the oldest first
 ROLLED_BACK = "doctune.rolled_back"  # tag of a version: since when and why
-DECISION = "promotion"  # tag of a version: what was decided last, with every number, as JSON
+DECISION = "promotion"  # tag of a version, and folder of its model: what was decided, with every number, as JSON
 GATE = "gate."  # and each gate's number by itself, for people
 _MOST = 200  # entries of the history that are kept
 
@@ -81,14 +82,22 @@ def history(store: Store, name: str) -> list[Reign]:
 
 @told
 def record(store: Store, name: str, number: str, decision: Mapping[str, Any], gates: Mapping[str, str]) -> None:
-    """Write a decision to the version's tags: each gate in words, then the whole as JSON, which says that all is there."""
-    tags = resolve(store, name, number).tags
+    """Keep a decision with its version: as promotion/NUMBER.TIME.json of the logged model, and in the version's tags.
+
+    The tags are each gate in words, then the whole as JSON, which says that all is there.
+    """
+    version = resolve(store, name, number)
+    tags = version.tags
+    with tempfile.TemporaryDirectory(prefix="doctune-") as folder:
+        file = Path(folder) / f"{number}.{str(decision.get('at', _now())).replace(':', '')}.json"
+        write_json(file, decision)
+        store.client.log_model_artifact(version.source.removeprefix(PREFIX), str(file), DECISION)
     for key in [key for key in tags if key.startswith(GATE) and key.removeprefix(GATE) not in gates]:
         store.client.delete_model_version_tag(name, number, key)
     for gate, text in gates.items():
         if tags.get(f"{GATE}{gate}") != text:
             store.client.set_model_version_tag(name, number, f"{GATE}{gate}", text)
-    store.client.set_model_version_tag(name, number, DECISION, _written_decision(decision))
+    store.client.set_model_version_tag(name, number, DECISION, json.dumps(decision, ensure_ascii=False))
 
 
 @told
@@ -178,10 +187,6 @@ def _reigns(model: "RegisteredModel") -> list[Reign]:
         return reigns
     known = json.loads(model.tags.get(HISTORY, "[]"))  # moved by hand, or by a doctune that kept no history
     return [*(Reign(**entry) for entry in known), Reign(now, "", "not by doctune")]
-
-
-def _written_decision(decision: Mapping[str, Any]) -> str:
-    return json.dumps(decision, ensure_ascii=False)
 
 
 def _written(reigns: list[Reign]) -> str:
