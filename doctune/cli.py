@@ -177,7 +177,9 @@ def show_model(
 
 @app.command()
 def promote(
-    model: Annotated[str, typer.Argument(help="Alias or number of the version that is judged.")] = "challenger",
+    version: Annotated[
+        str, typer.Argument(metavar="[VERSION]", help="Alias or number of the version that is judged.")
+    ] = "challenger",
     force: Annotated[
         str | None, typer.Option(metavar="REASON", help="Promote in spite of failed gates; the reason is kept.")
     ] = None,
@@ -190,7 +192,7 @@ def promote(
     from doctune.promotion.promoting import REFUSED_EXIT_CODE
     from flows.run import run_promotion
 
-    decision = run_promotion(model, force, name)
+    decision = run_promotion(version, force, name)
     print(decision.text, end="")
     if decision.verdict == "refused":
         raise typer.Exit(REFUSED_EXIT_CODE)

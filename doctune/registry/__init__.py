@@ -8,6 +8,7 @@
     reconcile(store, register_params, files)                 # after a cache hit: [] when MLflow still has all of it
     move(store, "doctune", "4", expected="3", how="passed")  # alias champion; doctune.promotion decides whether
     folder = fetch(store, shipped_uri(store, "doctune", "champion"))
+    story(store, "doctune", list_versions(store, "doctune"), "4")    # where it came from, what changed (listing.py)
 
 `api` gathers the functions; a stage that needs one part imports that part, so that a change elsewhere does not make it stale.
 Nothing here goes into a DVC out. Every function that writes can be called again: it repairs what is missing and leaves

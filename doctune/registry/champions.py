@@ -9,7 +9,8 @@
 The lock is called `NAME.promotion.lock`. Its scope is one tracking store on this machine: it lies beside a database in a
 file; for a server, in this user's folder of temporary files, under a hash of the server's address, so that checkouts
 share it. MLflow has no compare-and-swap; against other machines `move` looks right before it writes whether the champion
-is still the one that was judged against.
+is still the one that was judged against. Between machines the moment from that look to the write stays open: let one
+machine promote.
 
 What is written when: the history first, as an intention, then the alias, which is the only truth. An entry that the
 alias never reached is passed over when the history is read. The champion before is the entry below the alias's own.
