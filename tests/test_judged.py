@@ -17,9 +17,10 @@ from doctune.scoring import EvaluateParams
 from doctune.scoring.evaluation import BASE, MEMORY, TUNED, Output, evaluate, summarise
 from doctune.scoring.judged import all_metrics
 from doctune.scoring.likelihood import likelihoods
-from doctune.scoring.metrics import BLEU, ROUGE_L, TER, compare, estimate, randomise, score
+from doctune.scoring.metrics import BLEU, compare, estimate, randomise, score
 from doctune.scoring.report import page_type
-from doctune.scoring.ter import edits
+from doctune.scoring.rouge import ROUGE_L
+from doctune.scoring.ter import TER, edits
 from doctune.terms.glossary import OWN
 
 REFERENCES = [

@@ -1,7 +1,8 @@
 """Scoring: what a system's Chinese is worth against the references, with intervals, beside a translation memory.
 
 metrics.py      a metric over sufficient statistics, its bootstrap interval, the paired comparison of two systems
-ter.py          the edits of TER
+ter.py          TER
+rouge.py        ROUGE-L
 judged.py       which metrics are scored
 likelihood.py   perplexity, from what the translate stages measured
 rows.py         the rows that scoring reads, checked

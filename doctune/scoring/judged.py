@@ -12,7 +12,9 @@ from pathlib import Path
 from doctune.degeneration import DEGENERATE
 from doctune.lint.metric import STYLE
 from doctune.scoring.likelihood import MEASURED
-from doctune.scoring.metrics import BLEU, CHRF, ROUGE_L, TER, Metric
+from doctune.scoring.metrics import BLEU, CHRF, Metric
+from doctune.scoring.rouge import ROUGE_L
+from doctune.scoring.ter import TER
 from doctune.structure.metric import STRUCTURE, STRUCTURE_ROWS
 from doctune.terms.metric import metric_of
 
