@@ -41,6 +41,7 @@ EVALUATE = EvaluateParams(
     largest_changes=5,
     glossary=str(ROOT / "doctune" / "terms" / "glossary.yaml"),
     general="replaced.jsonl",
+    comet="",
 )
 PAIRS = (
     (
