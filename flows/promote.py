@@ -96,8 +96,7 @@ def promote_in_pipeline(root: Path, commands: dict[str, str]) -> Outcome:
         outcome.append(Outcome(decision.markdown, version))
         return Completed(name="Refused" if decision.verdict == "refused" else "Completed", message=decision.sentence)
 
-    future = judge.submit()
-    future.wait()
+    state = judge(return_state=True)  # in this thread, where an interrupt ends it before anything is decided
     if not outcome:
-        future.result()  # raises what went wrong
+        state.result()  # raises what went wrong
     return outcome[0]

@@ -1,14 +1,18 @@
 """The gates as pure functions: every limit refuses for its own reason, and says by how much."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from doctune.errors import DoctuneError
+from doctune.promotion.evidence import wanted
 from doctune.promotion.gates import Against, Evidence, judge, refused
 from doctune.promotion.params import PromoteParams
 from doctune.promotion.smoke import SENTENCES, problems
+from doctune.scoring.evaluation import Output, evaluate
 
+GLOSSARY = Path(__file__).parents[1] / "doctune" / "terms" / "glossary.yaml"
 PARAMS = PromoteParams(
     min_bleu_gain=0.5,
     max_p_value=0.05,
@@ -74,6 +78,15 @@ def test_each_gate_refuses_for_its_own_reason(evidence: Evidence, gate: str, sho
 def test_what_was_not_measured_is_an_error(evidence: Evidence) -> None:
     with pytest.raises(DoctuneError, match="was not measured"):
         judge(evidence, PARAMS)
+
+
+def test_only_what_gates_and_people_ask_for_is_counted() -> None:
+    assert "ter" not in wanted(PARAMS)
+    assert "ter" in wanted(PARAMS.model_copy(update={"ceilings": {"ter": 60.0}}))
+    row = {"id": "1", "en": "Wait for the node.", "zh": "等待该节点。", "page": "a.md", "kind": "paragraph"}
+    evaluation = evaluate([row], [], {"x": Output(["等待该结点。"])}, GLOSSARY, {"terms", "bleu"})
+    assert [metric.name for metric in evaluation.metrics] == ["bleu", "terms"]
+    assert set(evaluation.statistics["x"]) == {"bleu", "terms"} and set(evaluation.statistics["reference"]) == {"terms"}
 
 
 def test_smoke() -> None:

@@ -75,6 +75,7 @@ def _ask(folder: Path, parts: Mapping[str, list[str]]) -> dict[str, list[str]]:
                 env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "TOKENIZERS_PARALLELISM": "false"},
                 timeout=HOURS * 3600,
                 check=False,
+                process_group=0,  # Ctrl-C in a terminal reaches the promotion: it is no fault of the model
             )
         except subprocess.TimeoutExpired:
             raise DoesNotRun(f"the model in {folder} did not translate within {HOURS} hours") from None
