@@ -144,6 +144,7 @@ def models(
     """List the registered versions, newest first: aliases, scores, what promotion decided."""
     if context.invoked_subcommand is not None:
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -151,7 +152,7 @@ def models(
     from doctune.registry.listing import HEADINGS, table
     from doctune.section import load_section
 
-    shown = Table(*HEADINGS)
+    shown = Table(*HEADINGS, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for row in table(list_versions(connect(), name or load_section(RegisterParams, "register").name)):
         shown.add_row(*row)
     Console().print(shown)

@@ -16,18 +16,7 @@ from doctune.registry.store import Store
 from doctune.registry.tags import LEAKED
 from doctune.registry.versions import REPLACED, SHIPPED, Version, resolve
 
-HEADINGS = (
-    "version",
-    "aliases",
-    "tuned BLEU",
-    "base BLEU",
-    "int8 BLEU",
-    "terms",
-    "structure",
-    "decision",
-    "data",
-    "code",
-)
+HEADINGS = ("version", "aliases", "BLEU", "int8", "terms", "markup", "decision", "data", "code")  # 80 columns
 SOURCE = (
     ("source revision", "data_revision"),
     ("data (splits)", "data_hash"),
@@ -55,14 +44,13 @@ def table(versions: Sequence[Version]) -> list[tuple[str, ...]]:
     return [
         (
             version.number,
-            ", ".join(version.aliases),
+            "\n".join(version.aliases),
             tags.get("tuned_bleu", ""),
-            tags.get("base_bleu", ""),
-            tags.get("parity_bleu_int8", "") if version.shipped else "not exported",
+            tags.get("parity_bleu_int8", "") if version.shipped else "none",
             tags.get("tuned_terms", ""),
             tags.get("tuned_structure", ""),
             decided(version),
-            tags.get("data_revision", "")[:8],
+            tags.get("data_revision", "").rpartition("@")[2][:8],
             tags.get("git_commit", "")[:8],
         )
         for version in versions
