@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from doctune.promotion.promoting import Decision
 
 
+NEEDED = ("evaluate", "register", "export")  # stages whose commands name the files that promotion reads
+
+
 @flow(name="promote", persist_result=False)
 def promote(version: str = "challenger", force: str | None = None, name: str | None = None) -> Any:
     """Judge a registered version by the gates of params.yaml's `promote` section, and make it champion if it passes.
@@ -49,6 +52,10 @@ def decide(
     from doctune.registry.store import connect
 
     params = read_params()
+    if missing := [name for name in NEEDED if name not in commands]:
+        raise DoctuneError(
+            f"wanted the stages {', '.join(NEEDED)} in dvc.yaml, got none named {' or '.join(missing)}; promotion reads their files"
+        )
     register, export, evaluate = (options_of(commands[name]) for name in ("register", "export", "evaluate"))
     places = Places(
         splits=Path(register["splits"]),
@@ -78,6 +85,8 @@ def promote_in_pipeline(root: Path, commands: dict[str, str]) -> Outcome:
     """Judge the challenger as a task of the running flow, unless that was done and nothing has changed since."""
     from flows.reconcile import note_promotion, settled_promotion
 
+    if missing := [name for name in NEEDED if name not in commands]:
+        return Outcome(f"Not judged: dvc.yaml has no stage {' and no '.join(missing)}.\n")
     register, export = commands["register"], commands["export"]
     outcome: list[Outcome] = []
 

@@ -50,8 +50,8 @@ def table(versions: Sequence[Version]) -> list[tuple[str, ...]]:
             tags.get("tuned_terms", ""),
             tags.get("tuned_structure", ""),
             decided(version),
-            tags.get("data_revision", "").rpartition("@")[2][:8],
-            tags.get("git_commit", "")[:8],
+            tags.get("data_revision", "").rpartition("@")[2][:7],
+            tags.get("git_commit", "")[:7],
         )
         for version in versions
         for tags in (version.tags,)
