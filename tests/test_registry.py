@@ -22,6 +22,7 @@ from doctune.registry import api as registry
 from doctune.registry import packages
 from doctune.registry.api import Files, RegisterParams, Store
 from doctune.registry.lineage import git_commit, lineage, score_tags
+from doctune.registry.snapshot import snapshot_of
 
 PROJECT = Path(__file__).parents[1]
 PARAMS = RegisterParams(name="doctune", description="English to Chinese, for documentation")
@@ -881,6 +882,10 @@ def test_server(
     assert version.shipped
     assert (registry.fetch(store, version.shipped) / "data/weights/onnx/model.onnx").read_text(encoding="utf-8") == "图"
     assert not (tmp_path / "project/mlruns").exists()
+    kept = snapshot_of(store, version)
+    assert kept is not None and kept["pairs"] == {"test": 1}
+    registry.move(store, "doctune", "1", None, "passed its gates")
+    assert registry.champion_of(store, "doctune") == registry.resolve(store, "doctune", "champion")
     with registry.training_run(store, "77" * 32, {"seed": 1}) as run:
         run.log({"loss": 2.0}, step=1)
         _kill(process)

@@ -80,8 +80,7 @@ def snapshot_of(store: Store, version: "Version") -> dict[str, Any] | None:
             found = read_json(local / inside)
         else:
             with store.as_default():
-                uri = f"{version.source}/{inside}"
-                found = json.loads(mlflow.artifacts.load_text(uri))
+                found = json.loads(mlflow.artifacts.load_text(f"{model.artifact_location}/{inside}"))
     except (DoctuneError, MlflowException, ValueError):
         return None  # its files are gone or damaged: whoever shows it says that there is none
     return found if isinstance(found, dict) else None
