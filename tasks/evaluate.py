@@ -2,11 +2,13 @@
 
     python -m tasks.evaluate --splits data/splits \\
         --base data/hypotheses/base.jsonl --tuned data/hypotheses/tuned.jsonl \\
-        --metrics reports/metrics.json --plots reports/plots --changes reports/changes.jsonl
+        --curves reports/train/curves.csv \\
+        --metrics reports/metrics.json --plots reports/plots --changes reports/changes.jsonl --page reports/report.html
 
     data/splits/{train,test}.jsonl + hypotheses  ->  metrics.json     scores, intervals, differences, signatures
                                                      plots/           tables for `dvc plots`, PNG pictures
                                                      changes.jsonl    largest gains and losses; changes.md for reading
+                                                     report.html      all of it and the loss curves on one page, offline
 """
 
 from pathlib import Path
@@ -23,7 +25,9 @@ from tasks.stage import stage
 At = Annotated[Path, typer.Option()]
 
 
-def main(splits: At, base: At, tuned: At, metrics: At, plots: At, changes: At) -> None:
+def main(splits: At, base: At, tuned: At, curves: At, metrics: At, plots: At, changes: At, page: At) -> None:
+    from doctune.report.gather import curve_points, page_of
+    from doctune.report.page import render
     from doctune.scoring.evaluation import BASE, TUNED, check_splits, evaluate, hypotheses_of, summarise
     from doctune.scoring.plots import write_plots
     from doctune.scoring.report import changes_markdown, largest_changes, slice_scores
@@ -40,9 +44,12 @@ def main(splits: At, base: At, tuned: At, metrics: At, plots: At, changes: At) -
     evaluation = evaluate(test, train, outputs)
     summary = summarise(evaluation, params)
     found = largest_changes(evaluation, params.largest_changes)
-    write_plots(plots, summary, slice_scores(evaluation, params))
+    by_slice = slice_scores(evaluation, params)
+    write_plots(plots, summary, by_slice)
     write_jsonl(changes, found)
     write_text(table, changes_markdown(found))
+    losses = {TUNED: curve_points(curves)}
+    write_text(page, render(page_of(evaluation, summary, by_slice, found, (TUNED, BASE), curves=losses)))
     write_json(metrics, summary)
     _print(summary)
 
