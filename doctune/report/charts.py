@@ -75,7 +75,9 @@ def bars(groups: Sequence[Group], title: str) -> Markup:
                     )
                 )
                 end = max(right, at(bar.high))
-            parts.append(Markup('<text class="value" x="{}" y="{}">{:.1f}</text>').format(_n(end + 4), y + 9, bar.value))
+            parts.append(
+                Markup('<text class="value" x="{}" y="{}">{:.1f}</text>').format(_n(end + 4), y + 9, bar.value)
+            )
             y += _BAR + _GAP
         y += _BETWEEN
     return _svg(title, y, parts)
@@ -100,12 +102,18 @@ def lines(series: Sequence[Line], title: str, x_label: str, y_label: str, from_z
     for y in ys:
         height = place(xs[0], y)[1]
         parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(left, _n(height), right))
-        parts.append(Markup('<text class="tick y" x="{}" y="{}">{}</text>').format(left - 5, _n(height + 4), _tick(y, ys)))
+        parts.append(
+            Markup('<text class="tick y" x="{}" y="{}">{}</text>').format(left - 5, _n(height + 4), _tick(y, ys))
+        )
     for x in xs:
         parts.append(
-            Markup('<text class="tick x" x="{}" y="{}">{}</text>').format(_n(place(x, ys[0])[0]), bottom + 15, _tick(x, xs))
+            Markup('<text class="tick x" x="{}" y="{}">{}</text>').format(
+                _n(place(x, ys[0])[0]), bottom + 15, _tick(x, xs)
+            )
         )
-    parts.append(Markup('<text class="tick x" x="{}" y="{}">{}</text>').format((left + right) / 2, bottom + 34, x_label))
+    parts.append(
+        Markup('<text class="tick x" x="{}" y="{}">{}</text>').format((left + right) / 2, bottom + 34, x_label)
+    )
     parts.append(Markup('<text class="tick" x="2" y="{}">{}</text>').format(_HEIGHT - 2, y_label))
     for line in drawn:
         path = " ".join(f"{_n(x)},{_n(y)}" for x, y in (place(*point) for point in line.points))
@@ -118,9 +126,9 @@ def lines(series: Sequence[Line], title: str, x_label: str, y_label: str, from_z
             for x, y in line.points:
                 cx, cy = place(x, y)
                 parts.append(
-                    Markup('<circle class="s{}" cx="{}" cy="{}" r="2.5"><title>{}: {:g}, {:.4g}</title></circle>').format(
-                        line.colour % COLOURS, _n(cx), _n(cy), line.name, x, y
-                    )
+                    Markup(
+                        '<circle class="s{}" cx="{}" cy="{}" r="2.5"><title>{}: {:g}, {:.4g}</title></circle>'
+                    ).format(line.colour % COLOURS, _n(cx), _n(cy), line.name, x, y)
                 )
     return _svg(title, _HEIGHT, parts)
 
@@ -153,5 +161,3 @@ def _tick(value: float, ticks: Sequence[float]) -> str:
 
 def _n(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
-
-

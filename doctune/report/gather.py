@@ -209,7 +209,9 @@ def _tables(summary: Row, systems: Sequence[str]) -> list[Table]:
     found = [Table("All rows", _systems_in(summary, systems))]
     for name, group in summary.items():
         if isinstance(group, Mapping) and name not in systems and (inside := _systems_in(group, systems)):
-            found.append(Table({"new": "New rows", "general": "General text"}.get(name, name.replace("_", " ")), inside))
+            found.append(
+                Table({"new": "New rows", "general": "General text"}.get(name, name.replace("_", " ")), inside)
+            )
     return found
 
 
@@ -224,7 +226,9 @@ def _differences(summary: Row, pair: tuple[str, str]) -> list[Difference]:
     groups = [("", summary), *((key, value) for key, value in summary.items() if isinstance(value, Mapping))]
     for group, values in groups:
         where = f", {group.replace('_', ' ')} rows" if group else ""
-        found += [Difference(titles[key] + where, values[key]) for key in titles if isinstance(values.get(key), Mapping)]
+        found += [
+            Difference(titles[key] + where, values[key]) for key in titles if isinstance(values.get(key), Mapping)
+        ]
         if isinstance(gains := values.get("gains"), Mapping):
             found += [Difference(title + where, value) for title, value in gains.items()]
     return found

@@ -31,7 +31,9 @@ _GROUPS = {
 _LINE_GROUPS = ("similarity",)
 _LOSSES = ("loss", "eval_loss")
 # controls, and what changes direction or has no width: a text must not look like another one
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def render(page: Page) -> str:

@@ -27,7 +27,7 @@ BASE, TUNED, MEMORY = "base", "tuned", "memory"
 Row = dict[str, Any]
 Selection = npt.NDArray[np.bool_]
 
-_TEST_FIELDS = ("id", "en", "zh", "page", "kind")
+TEST_FIELDS = ("id", "en", "zh", "page", "kind")
 _TRAIN_FIELDS = ("en", "zh")
 
 
@@ -61,7 +61,7 @@ def check_rows(rows: Sequence[Row], fields: Sequence[str], where: Path) -> None:
 
 def check_splits(test: Sequence[Row], train: Sequence[Row], folder: Path) -> None:
     """Raise DoctuneError unless both splits have rows of the shape that evaluation needs."""
-    check_rows(test, _TEST_FIELDS, folder / "test.jsonl")
+    check_rows(test, TEST_FIELDS, folder / "test.jsonl")
     check_rows(train, _TRAIN_FIELDS, folder / "train.jsonl")
 
 

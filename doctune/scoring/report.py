@@ -69,9 +69,7 @@ def slice_scores(
     ]
 
 
-def largest_changes(
-    evaluation: Evaluation, count: int, system: str = TUNED, over: str = BASE
-) -> list[dict[str, Any]]:
+def largest_changes(evaluation: Evaluation, count: int, system: str = TUNED, over: str = BASE) -> list[dict[str, Any]]:
     """Up to `count` gains, best first, then up to `count` losses, worst first, by sentence chrF of `system` minus `over`."""
     chrf = {name: CHRF.corpus(evaluation.statistics[name][CHRF.name]) for name in (system, over)}
     delta = np.round(chrf[system] - chrf[over], 4)
