@@ -414,11 +414,14 @@ def write_inputs(folder: Path, base: list[dict[str, Any]]) -> dict[str, Path]:
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     params = "evaluate:\n  bootstrap_samples: 100\n  seed: 4\n  largest_changes: 2\n"
     (folder / "params.yaml").write_text(params, encoding="utf-8")
-    return {"splits": Path("splits"), "base": Path("base.jsonl"), "tuned": Path("tuned.jsonl")}
+    (folder / "curves.csv").write_text("step,seconds,loss,eval_loss\n10,1.0,3.1,\n20,2.0,2.4,2.6\n", encoding="utf-8")
+    files = {"base": "base.jsonl", "tuned": "tuned.jsonl", "curves": "curves.csv"}
+    return {"splits": Path("splits"), **{option: Path(file) for option, file in files.items()}}
 
 
 def outputs_in(name: str) -> dict[str, Path]:
-    return {"metrics": Path(name, "metrics.json"), "plots": Path(name, "plots"), "changes": Path(name, "changes.jsonl")}
+    files = {"metrics": "metrics.json", "plots": "plots", "changes": "changes.jsonl", "page": "report.html"}
+    return {option: Path(name, file) for option, file in files.items()}
 
 
 def test_stage_writes_everything_and_the_same_bytes_again(
@@ -433,7 +436,7 @@ def test_stage_writes_everything_and_the_same_bytes_again(
         written.append({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()})
     assert written[0] == written[1]
     plots = {f"plots/{stem}.{end}" for stem in ("scores", "kind", "words", "similarity") for end in ("json", "png")}
-    assert set(written[0]) == {"metrics.json", "changes.jsonl", "changes.md"} | plots
+    assert set(written[0]) == {"metrics.json", "changes.jsonl", "changes.md", "report.html"} | plots
     assert all(content.startswith(b"\x89PNG") for path, content in written[0].items() if path.endswith(".png"))
     summary = json.loads(written[0]["metrics.json"])
     bars = {row["bar"]: row["bleu"] for row in json.loads(written[0]["plots/scores.json"])}
