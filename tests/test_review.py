@@ -50,7 +50,7 @@ def test_the_sheet_is_blind_shuffled_seeded_and_no_formula(tmp_path: Path, key: 
         assert "tuned" not in text and '"base"' not in text and "base," not in text
     first = {item.places[0].systems[0] for item in key.items}
     assert first == {"base", "tuned"}
-    assert [item for item in key.items if item.id == "r4"][0].places[0].systems == [
+    assert next(item for item in key.items if item.id == "r4").places[0].systems == [
         "base",
         "tuned",
     ]  # one text, one place
