@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.align import read_texts
+from doctune.alignment.corpus import start_worker
 from doctune.alignment.page import align_page
 from doctune.alignment.params import AlignParams
 from doctune.machine import cores
@@ -141,9 +142,7 @@ _PARAMS: list[AlignParams] = []
 
 
 def _start(pages: list[tuple[str, str, str]], params: AlignParams) -> None:
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
+    start_worker()
     _PAGES[:], _PARAMS[:] = pages, [params]
 
 

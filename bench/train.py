@@ -3,9 +3,10 @@
     make bench-train                                       # about an hour on two cores; ends with one JSON line
     python -m bench.train --rounds 1 --updates 15 --without-loss       # a look
 
-Every side is a process of its own, in turns; medians over the rounds, ratios of medians. Examples are real pairs (a split's
-train.jsonl), tokenised once by base/'s tokenizer; models have the shapes of OPUS-MT and of Qwen2 at an eighth of its depth
-and width, with random weights. Peers run in an environment of their own (bench/peers.txt), on as many threads.
+Every side is a process of its own, in turns; medians over the rounds, ratios of medians. Of TRL's settings a short run each
+finds the fastest, which takes part. Examples are real pairs (a split's train.jsonl), tokenised once by base/'s tokenizer; models
+have the shapes of OPUS-MT and of Qwen2 at an eighth of its depth and width, with random weights. Peers run in an environment
+of their own (bench/peers.txt), on as many threads.
 """
 
 import argparse
@@ -30,6 +31,7 @@ LORA = {
 }
 EXAMPLES, VALID = 6000, 200
 LOSS_UPDATES = 300
+TRL_SETTINGS = ("random", "grouped", "packed")
 PROMPT = 48  # tokens before a source, as the ChatML template's system prompt takes
 
 
@@ -141,24 +143,27 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=60, help="measured updates of a side")
     parser.add_argument("--without-loss", action="store_true", help="leave the longer run out")
     options = parser.parse_args()
+    from bench.sides.common import WARM_UP
+
     pairs, pad = examples(options.pairs)
-    updates = str(options.updates + 5)
-    few = str(max(10, options.updates // 5) + 5)  # updates of Qwen2's, each of which takes the peer half a minute
+    updates = str(options.updates + WARM_UP)
+    few = str(max(3, options.updates // 6) + WARM_UP)  # updates of Qwen2's, each of which takes the peer half a minute
     with tempfile.TemporaryDirectory(prefix="doctune-bench-") as scratch:
         tasks = {
             "marian": marian(Path(scratch) / "marian", pairs, pad),
             "qwen": qwen(Path(scratch) / "qwen", pairs, pad),
         }
         ours, peers = [sys.executable, "-m", "bench.sides.ours"], str(options.peers)
+        trl = [peers, str(SIDES / "sft.py"), str(tasks["qwen"])]
+        settings = {mode: side([*trl, mode, str(3 + WARM_UP)]) for mode in TRL_SETTINGS}
+        best = max(settings, key=lambda mode: float(settings[mode]["tokens_per_second"]))
+        print(f"TRL's settings: {json.dumps(settings)}; {best} takes part", file=sys.stderr, flush=True)
         sides = {
             "marian_doctune": [*ours, str(tasks["marian"]), "full", updates],
             "marian_plain": [peers, str(SIDES / "seq2seq.py"), str(tasks["marian"]), "plain", updates],
             "marian_grouped": [peers, str(SIDES / "seq2seq.py"), str(tasks["marian"]), "grouped", updates],
             "qwen_doctune": [*ours, str(tasks["qwen"]), "lora", few],
-            **{
-                f"qwen_{mode}": [peers, str(SIDES / "sft.py"), str(tasks["qwen"]), mode, few]
-                for mode in ("random", "grouped", "packed")
-            },
+            "qwen_trl": [*trl, best, few],
         }
         seen: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         rates: list[dict[str, float]] = []
@@ -174,9 +179,8 @@ def main() -> None:
             "peak_mb": {name: max(r["peak_mb"] for r in results) for name, results in seen.items()},
             "marian_to_plain": round(speed["marian_doctune"] / speed["marian_plain"], 2),
             "marian_to_grouped": round(speed["marian_doctune"] / speed["marian_grouped"], 2),
-            "qwen_to_best": round(
-                speed["qwen_doctune"] / max(speed[f"qwen_{mode}"] for mode in ("random", "grouped", "packed")), 2
-            ),
+            "qwen_to_trl": round(speed["qwen_doctune"] / speed["qwen_trl"], 2),
+            "trl_settings": {mode: round(found["tokens_per_second"], 1) for mode, found in settings.items()},
             "matrix_gflops": {name: round(rate) for name, rate in roof.items()},
             "marian_share_of_roof": round(speed["marian_doctune"] * marian_flops(pairs) / 1e9 / roof["bf16"], 3),
         }

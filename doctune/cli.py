@@ -177,6 +177,19 @@ def promote(
     print(f"champion of {version.name} is version {version.number}")
 
 
+@app.command("lint")
+def lint_files(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Chinese Markdown pages; - is standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False,
+    fix: Annotated[bool, typer.Option(help="Mend in place what has a safe mend, and tell what is left.")] = False,
+) -> None:
+    """Check Chinese pages against the style rules of the zh-cn guide; exit code 1 when there are findings."""
+    from doctune.lint.files import lint_all
+
+    if lint_all(files, as_json, fix):
+        raise typer.Exit(1)
+
+
 @source_app.command("update")
 def source_update() -> None:
     """Move source.lock.yaml to where the source's branch or tag stands now; of a web site, to what a crawl finds."""
@@ -207,7 +220,7 @@ def report(
     from doctune.report.page import render
     from doctune.report.systems import named_files, outputs_of
     from doctune.scoring import EvaluateParams
-    from doctune.scoring.evaluation import check_splits
+    from doctune.scoring.rows import check_splits
     from doctune.section import PARAMS_FILE, load_section
 
     knobs = PARAMS_FILE if PARAMS_FILE.exists() else Path(__file__).parents[1] / "presets" / "embedded.yaml"
@@ -244,7 +257,7 @@ def review_export(
     from doctune.files import read_jsonl
     from doctune.report.systems import named_files, outputs_of
     from doctune.review.sheet import REFERENCE, make_key, write_sheet
-    from doctune.scoring.evaluation import TEST_FIELDS, check_rows
+    from doctune.scoring.rows import TEST_FIELDS, check_rows
     from doctune.text import flatten
 
     test = read_jsonl(splits / "test.jsonl")

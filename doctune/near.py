@@ -179,9 +179,11 @@ class _Rarest:
         self._threshold = threshold
         self._texts = texts
         self._own = own
-        self._often = np.zeros(1 << (32 * len(likely)).bit_length(), np.uint32)  # shared by hash: too much is no harm
-        for some in _chunks(likely):
-            np.add.at(self._often, self._counter(self._ngrams(some)[1]), 1)
+        self._cells = (
+            1 << (32 * len(likely)).bit_length()
+        )  # of the table of counts, shared by hash: too much is no harm
+        cells = [self._cell(self._ngrams(some)[1]) for some in _chunks(likely)]
+        self._often = np.bincount(np.concatenate([*cells, np.empty(0, np.int64)]), minlength=self._cells)
 
     def first(self, asked: Sequence[Numbers]) -> _First:
         """Of the rarest n-grams of each text, so many that each near duplicate of it shares one, those that others have.
@@ -189,13 +191,13 @@ class _Rarest:
         None of them at all when a text has so many of its own that it can have no near duplicate.
         """
         text, gram = self._ngrams(asked)
-        often = self._often[self._counter(gram)]
+        often = self._often[self._cell(gram)]
         length = np.bincount(text, minlength=len(asked))
         enough = length - np.ceil(self._threshold * length - _HAIR).astype(int) + 1
         own = np.bincount(text, often <= self._own, len(asked))
         alive = (own < enough)[text]
         text, gram, often = text[alive], gram[alive], often[alive]
-        order = np.lexsort((gram, often, text))
+        order = np.argsort((text << 32) + often, kind="stable")  # by text, then how often; they come by text and n-gram
         text, gram, often = text[order], gram[order], often[order]
         rank = np.arange(len(text)) - np.searchsorted(text, text)
         looked_up = (rank < enough[text]) & (often > self._own)
@@ -206,8 +208,8 @@ class _Rarest:
         parts = [_ngrams(self._texts, numbers, self.size, side) for side, numbers in enumerate(sides)]
         return _distinct(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def _counter(self, gram: Array) -> Array:
-        return gram & np.uint64(len(self._often) - 1)
+    def _cell(self, gram: Array) -> Array:
+        return (gram & np.uint64(self._cells - 1)).astype(np.int64)
 
 
 def _ngrams(texts: Texts, numbers: Array, size: int, side: int = 0) -> tuple[Array, Array]:

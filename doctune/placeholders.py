@@ -19,7 +19,7 @@ from dataclasses import dataclass
 LIMIT = 64
 SYMBOLS = tuple(f"⟦{number}⟧" for number in range(1, LIMIT + 1))
 
-_SYMBOL = re.compile(r"⟦(\d{1,3})⟧")
+SYMBOL = re.compile(r"⟦(\d{1,3})⟧")
 _TOOLTIP = re.compile(r"\{\{[<%]\s*glossary_tooltip\b(?P<attributes>[^{}]*?)[>%]\}\}")
 _ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*("[^"]*"|'[^']*'|“[^”]*”|[^\s"']+)""")
 _SPAN = re.compile(
@@ -108,12 +108,12 @@ def restore(text: str, spans: tuple[Span, ...], links: Mapping[str, str] | None 
                     return f"({new}{span.text[1 + len(old) :]}"
         return span.text
 
-    return _SYMBOL.sub(back, text)
+    return SYMBOL.sub(back, text)
 
 
 def changed(source: str, hypothesis: str) -> dict[str, int]:
     """Placeholders (of two protected texts) that the hypothesis has more (+) or fewer (-) times than the source."""
-    wanted, got = Counter(_SYMBOL.findall(source)), Counter(_SYMBOL.findall(hypothesis))
+    wanted, got = Counter(SYMBOL.findall(source)), Counter(SYMBOL.findall(hypothesis))
     return {f"⟦{n}⟧": got[n] - wanted[n] for n in sorted(wanted | got, key=int) if got[n] != wanted[n]}
 
 

@@ -117,6 +117,8 @@ class _Read:
         self._sides = {row["id"]: (self.texts.add(row["en"]), self.texts.add(row["zh"])) for row in rows}
         self.texts.keep()
         self._ranks = {row["id"]: hash_text(str(params.seed), row["id"]) for row in rows}
+        ordered = sorted(rows, key=lambda row: (is_extra(row), self.is_generated(row), self.rank(row)))
+        self._by_hand_first = {row["id"]: number for number, row in enumerate(ordered)}
 
     def sides(self, row: Pair) -> tuple[int, int]:
         """The numbers of the row's source and target among the texts."""
@@ -136,7 +138,7 @@ class _Read:
 
     def by_hand_first(self, rows: list[Pair]) -> list[Pair]:
         """The site's own rows before extra ones, which may be weighed out later, and what people wrote before what programs did."""
-        return sorted(rows, key=lambda row: (is_extra(row), self.is_generated(row), self.rank(row)))
+        return sorted(rows, key=lambda row: self._by_hand_first[row["id"]])
 
 
 class _Sieve:

@@ -53,9 +53,11 @@ _REMOVED = re.compile(f"[{_INVISIBLE}]|{_STRAY}")
 _SPACE = re.compile(f"[{_SPACES}]")
 _TO_MAP = re.compile(f"[{_COMPATIBLE}]+")
 _FROM_RADICAL = str.maketrans(_RADICALS, _UNIFIED)  # what NFKC leaves; Unicode's EquivalentUnifiedIdeograph
+TARGET = r"(?<=\])\([^()\s]*+(?:\([^()\s]*+\)[^()\s]*+)*+[^()]*+\)"  # of a link, behind its words
+ADDRESS = r"https?://[^\s<>()\[\]`，。；：、！？）】》“”]+"
+ANY_TAG = r"</?[A-Za-z][^<>]*>"
 _VERBATIM = re.compile(  # inline code, link targets, addresses, tags
-    CODE.pattern
-    + r"|(?<=\])\([^()\s]*+(?:\([^()\s]*+\)[^()\s]*+)*+[^()]*+\)|https?://[^\s<>()\[\]`，。；：、！？）】》“”]+|</?[A-Za-z][^<>]*>",
+    f"{CODE.pattern}|{TARGET}|{ADDRESS}|{ANY_TAG}",
     re.S,
 )
 

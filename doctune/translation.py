@@ -43,7 +43,9 @@ class Translator:
         """Chinese for each English text, in order; `progress(done, total)` is called after each batch."""
         sources = [prepare(self.recipe, text) for text in texts]
         prompts = [prompt_ids(self.tokenizer, self.recipe, source.text) for source in sources]
-        lengths = [len(self.tokenizer(source.text, add_special_tokens=False)["input_ids"]) for source in sources]
+        lengths = [
+            len(self.tokenizer(source.text, add_special_tokens=False, verbose=False)["input_ids"]) for source in sources
+        ]
         answers, done = [""] * len(texts), 0
         for batch in _batches(prompts, self.params.batch_tokens):
             limits = [min(self.params.max_new_tokens, ANSWER_RATIO * lengths[i] + ANSWER_SLACK) for i in batch]

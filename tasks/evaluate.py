@@ -2,8 +2,9 @@
 
     python -m tasks.evaluate --splits data/splits \\
         --base data/hypotheses/base.jsonl --tuned data/hypotheses/tuned.jsonl \\
-        --curves reports/train/curves.csv \\
-        --metrics reports/metrics.json --plots reports/plots --changes reports/changes.jsonl --page reports/report.html
+        --general-base data/hypotheses/base.general.jsonl --general-tuned data/hypotheses/tuned.general.jsonl \\
+        --curves reports/train/curves.csv --metrics reports/metrics.json --plots reports/plots \\
+        --changes reports/changes.jsonl --page reports/report.html
 
     data/splits/{train,test}.jsonl + hypotheses  ->  metrics.json     scores, intervals, differences, signatures
                                                      plots/           tables for `dvc plots`, PNG pictures
@@ -25,12 +26,32 @@ from tasks.stage import stage
 At = Annotated[Path, typer.Option()]
 
 
-def main(splits: At, base: At, tuned: At, curves: At, metrics: At, plots: At, changes: At, page: At) -> None:
+def main(
+    splits: At,
+    base: At,
+    tuned: At,
+    general_base: At,
+    general_tuned: At,
+    curves: At,
+    metrics: At,
+    plots: At,
+    changes: At,
+    page: At,
+) -> None:
     from doctune.report.gather import curve_points, page_of
     from doctune.report.page import render
-    from doctune.scoring.evaluation import BASE, TUNED, check_splits, evaluate, hypotheses_of, summarise
+    from doctune.scoring.evaluation import (
+        BASE,
+        TUNED,
+        Output,
+        evaluate,
+        general_summary,
+        output_of,
+        summarise,
+    )
     from doctune.scoring.plots import write_plots
     from doctune.scoring.report import changes_markdown, largest_changes, slice_scores
+    from doctune.scoring.rows import check_general, check_splits
 
     params = load_section(EvaluateParams, "evaluate")
     table = changes.with_suffix(".md")
@@ -38,11 +59,17 @@ def main(splits: At, base: At, tuned: At, curves: At, metrics: At, plots: At, ch
         raise DoctuneError(f"wanted --changes to name a .jsonl file, got {changes}; the Markdown table goes beside it")
     test, train = read_jsonl(splits / "test.jsonl"), read_jsonl(splits / "train.jsonl")
     check_splits(test, train, splits)
-    outputs = {name: hypotheses_of(test, read_jsonl(path), path) for name, path in ((BASE, base), (TUNED, tuned))}
+    general = read_jsonl(Path(params.general))
+    check_general(general, Path(params.general))
+
+    def outputs(rows: list[dict[str, Any]], *paths: Path) -> dict[str, Output]:
+        return {name: output_of(rows, read_jsonl(path), path) for name, path in zip((BASE, TUNED), paths, strict=True)}
 
     print(f"scoring {len(test):,} rows; translation memory of {len(train):,} pairs", flush=True)
-    evaluation = evaluate(test, train, outputs)
-    summary = summarise(evaluation, params)
+    glossary = Path(params.glossary)
+    evaluation = evaluate(test, train, outputs(test, base, tuned), glossary)
+    elsewhere = evaluate(general, [], outputs(general, general_base, general_tuned), glossary)
+    summary = summarise(evaluation, params) | {"general": general_summary(elsewhere, params)}
     found = largest_changes(evaluation, params.largest_changes)
     by_slice = slice_scores(evaluation, params)
     write_plots(plots, summary, by_slice)
@@ -58,7 +85,7 @@ def _print(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from doctune.scoring.report import SCORE_HEADER, gain_line, score_table
+    from doctune.scoring.report import SCORE_HEADER, gain_line, other_table, score_table
 
     console = Console(highlight=False, soft_wrap=True)
     groups = [(f"All {summary['rows']:,} rows", summary), (f"{summary['new_rows']:,} new rows", summary["new"])]
@@ -70,6 +97,11 @@ def _print(summary: dict[str, Any]) -> None:
             table.add_row(*row)
         if table.row_count:
             console.print(table)
+    header, *rows = other_table(summary)
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
     console.print(gain_line(summary))
 
 

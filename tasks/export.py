@@ -80,7 +80,7 @@ def export(
     from doctune.onnx import export_onnx, load, quantise
     from doctune.onnx.parity import check, choose, compare
     from doctune.onnx.runtime import open_graphs
-    from doctune.scoring.evaluation import check_rows, hypotheses_of
+    from doctune.scoring.rows import check_rows, hypotheses_of
     from doctune.text import flatten
     from doctune.vocabulary import trim
 

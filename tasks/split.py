@@ -16,6 +16,7 @@ from pathlib import Path
 from doctune.extra.glossary import terms
 from doctune.extra.params import ExtraParams
 from doctune.files import read_jsonl, whole_dir, write_json, write_jsonl
+from doctune.machine import collect_rarely
 from doctune.mixing import apart, mix
 from doctune.parquet import read_parquet
 from doctune.section import load_section
@@ -27,6 +28,7 @@ MEMO = Path(".doctune/words.npz")  # of texts read before, outside the stage's o
 
 
 def main(pairs: Path, since: Path, out: Path, report: Path, extra: Path | None = None) -> None:
+    collect_rarely()
     params = load_section(SplitParams, "split")
     columns = ["lang", "path", "text"]
     old = read_parquet(since, columns) if params.test_since else []

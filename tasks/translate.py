@@ -1,14 +1,19 @@
-"""Stages `translate_base` and `translate_tuned`: a model's translations of the test rows, in their order.
+"""Stages `translate_base` and `translate_tuned`: a model's translations of rows, in their order, and how likely it finds the human's.
 
-python -m tasks.translate --model models/base --test data/splits/test.jsonl --out data/hypotheses/base.jsonl
+    python -m tasks.translate --model models/base --test data/splits/test.jsonl --out data/hypotheses/base.jsonl \\
+        --general examples/general/pairs.jsonl --general-out data/hypotheses/base.general.jsonl
+
+    a row of each:  {"id": ..., "en": ..., "hyp": "...", "nats": 12.3, "tokens": 9}      of the reference, by teacher forcing
 """
 
 import time
 from pathlib import Path
+from typing import Any
 
 from doctune.files import read_jsonl, write_jsonl
+from doctune.likelihood import nats
 from doctune.section import load_section
-from doctune.translation import TranslateParams, load_translator
+from doctune.translation import TranslateParams, Translator, load_translator
 from doctune.trust import remote_code_allowed
 from tasks.stage import stage
 
@@ -17,18 +22,27 @@ def main(
     model: Path,
     test: Path,
     out: Path,
+    general: Path,
+    general_out: Path,
     base: Path | None = None,  # the base's folder, where the model is an adapter
 ) -> None:
-    rows = read_jsonl(test)
     translator = load_translator(model, base, load_section(TranslateParams, "translate"), remote_code_allowed())
+    for source, to in ((test, out), (general, general_out)):
+        write_jsonl(to, _translate(translator, read_jsonl(source)))
+
+
+def _translate(translator: Translator, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         print(f"translated {done}/{total} rows, {done / (time.monotonic() - began):.1f} rows/s", flush=True)
 
     answers = translator.translate([row["en"] for row in rows], progress)
-    pairs = zip(rows, answers, strict=True)
-    write_jsonl(out, ({"id": row["id"], "en": row["en"], "hyp": answer} for row, answer in pairs))
+    measured = nats(translator, [(row["en"], row["zh"]) for row in rows])
+    return [
+        {"id": row["id"], "en": row["en"], "hyp": answer, "nats": round(lost, 4), "tokens": tokens}
+        for row, answer, (lost, tokens) in zip(rows, answers, measured, strict=True)
+    ]
 
 
 if __name__ == "__main__":

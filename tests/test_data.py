@@ -271,7 +271,7 @@ class Letters:
         folder.mkdir()
         (folder / "letters.txt").write_text("code points", encoding="utf-8")
 
-    def __call__(self, text="", text_target=""):
+    def __call__(self, text="", text_target="", **options):
         if self.fatal and self.fatal in text:
             self.how()
         return {"input_ids": [*map(ord, text or text_target), 0]}
@@ -304,7 +304,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path):
         "    eos_token_id = 0\n"
         "    def save_pretrained(self, folder):\n"
         "        folder.mkdir(); (folder / 'letters.txt').write_text('code points')\n"
-        "    def __call__(self, text='', text_target=''):\n"
+        "    def __call__(self, text='', text_target='', **options):\n"
         "        if text == 'row 2400': os.kill(os.getpid(), signal.SIGKILL)\n"
         "        return {'input_ids': [*map(ord, text or text_target), 0]}\n"
         f"recipe = Recipe(**{PLAIN.model_dump()!r})\n"

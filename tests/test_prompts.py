@@ -75,7 +75,7 @@ def test_a_tokenizer_without_the_symbols_is_refused(marian):
     class Blind:
         unk_token_id, eos_token_id = 1, 0
 
-        def __call__(self, text, add_special_tokens):
+        def __call__(self, text, add_special_tokens, **options):
             return {"input_ids": [5, 1]}
 
     with pytest.raises(DoctuneError, match="cannot write ⟦1⟧ and 63 more; set it to false"):

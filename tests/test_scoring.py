@@ -23,9 +23,8 @@ from doctune.scoring.evaluation import (
     MEMORY,
     TUNED,
     Evaluation,
-    check_splits,
+    Output,
     evaluate,
-    hypotheses_of,
     summarise,
 )
 from doctune.scoring.memory import NEW_BELOW, Match, nearest
@@ -38,10 +37,12 @@ from doctune.scoring.report import (
     slice_scores,
     slices,
 )
+from doctune.scoring.rows import check_splits, hypotheses_of
+from doctune.terms.glossary import OWN
 from tasks.evaluate import main
 
 ROOT = Path(__file__).parents[1]
-PARAMS = EvaluateParams(bootstrap_samples=200, seed=12345, largest_changes=3)
+PARAMS = EvaluateParams(bootstrap_samples=200, seed=12345, largest_changes=3, glossary=str(OWN), general="-")
 
 # English, reference, base, tuned
 SENTENCES = [
@@ -92,7 +93,7 @@ def translated(texts: list[str]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def evaluation() -> Evaluation:
-    return evaluate(rows_of_test(), TRAIN, {BASE: BASE_TEXTS, TUNED: TUNED_TEXTS})
+    return evaluate(rows_of_test(), TRAIN, {BASE: Output(BASE_TEXTS), TUNED: Output(TUNED_TEXTS)}, OWN)
 
 
 def test_references_and_hypotheses_are_written_the_same_way_before_they_are_scored() -> None:
@@ -100,7 +101,7 @@ def test_references_and_hypotheses_are_written_the_same_way_before_they_are_scor
     assert odd != REFERENCES
     rows = [row | {"zh": zh} for row, zh in zip(rows_of_test(), odd, strict=True)]
     for test, base in ((rows_of_test(), odd), (rows, REFERENCES), (rows, odd)):
-        scored = evaluate(test, TRAIN, {BASE: base, TUNED: base})
+        scored = evaluate(test, TRAIN, {BASE: Output(base), TUNED: Output(base)}, OWN)
         assert scored.references == scored.outputs[BASE] == REFERENCES
         assert score(BLEU, scored.statistics[BASE]["bleu"]) == pytest.approx(100)
 
@@ -311,7 +312,7 @@ def test_summary_holds_the_scores_of_all_rows_and_of_new_rows(evaluation: Evalua
 )
 def test_degenerate_input_gets_numbers(count: int, texts: list[str]) -> None:
     test = rows_of_test()[:count]
-    summary = summarise(evaluate(test, TRAIN, {BASE: texts, TUNED: texts}), PARAMS)
+    summary = summarise(evaluate(test, TRAIN, {BASE: Output(texts), TUNED: Output(texts)}, OWN), PARAMS)
     json.dumps(summary, allow_nan=False)
     blank = texts[0] == ""
     assert summary["empty"][TUNED] == (count if blank else 0)
@@ -324,7 +325,9 @@ def test_degenerate_input_gets_numbers(count: int, texts: list[str]) -> None:
 
 def test_without_new_rows_that_group_is_empty_and_the_tables_say_so() -> None:
     known = [{"en": row[0], "zh": row[1]} for row in SENTENCES]
-    summary = summarise(evaluate(rows_of_test(), known, {BASE: BASE_TEXTS, TUNED: TUNED_TEXTS}), PARAMS)
+    summary = summarise(
+        evaluate(rows_of_test(), known, {BASE: Output(BASE_TEXTS), TUNED: Output(TUNED_TEXTS)}, OWN), PARAMS
+    )
     assert (summary["new_rows"], summary["new"]) == (0, {})
     assert summary["memory"]["bleu"] == pytest.approx(100)
     assert "No row is new." in markdown_summary(summary)
@@ -407,16 +410,26 @@ def test_tables_for_people(evaluation: Evaluation) -> None:
 
 
 def write_inputs(folder: Path, base: list[dict[str, Any]]) -> dict[str, Path]:
-    rows = {"splits/test": rows_of_test(), "splits/train": TRAIN, "base": base, "tuned": translated(TUNED_TEXTS)}
+    tuned = translated(TUNED_TEXTS)
+    rows = {
+        "splits/test": rows_of_test(),
+        "splits/train": TRAIN,
+        "base": base,
+        "tuned": tuned,
+        "general": rows_of_test(),
+    }
+    rows |= {"general-base": translated(BASE_TEXTS), "general-tuned": tuned}
     (folder / "splits").mkdir(parents=True)
     for name, content in rows.items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     params = "evaluate:\n  bootstrap_samples: 100\n  seed: 4\n  largest_changes: 2\n"
+    params += f"  glossary: {OWN}\n  general: general.jsonl\n"
     (folder / "params.yaml").write_text(params, encoding="utf-8")
     (folder / "curves.csv").write_text("step,seconds,loss,eval_loss\n10,1.0,3.1,\n20,2.0,2.4,2.6\n", encoding="utf-8")
-    files = {"base": "base.jsonl", "tuned": "tuned.jsonl", "curves": "curves.csv"}
-    return {"splits": Path("splits"), **{option: Path(file) for option, file in files.items()}}
+    systems = ("base", "tuned", "general-base", "general-tuned")
+    files = {name.replace("-", "_"): Path(f"{name}.jsonl") for name in systems}
+    return {"splits": Path("splits"), **files, "curves": Path("curves.csv")}
 
 
 def outputs_in(name: str) -> dict[str, Path]:
@@ -442,13 +455,16 @@ def test_stage_writes_everything_and_the_same_bytes_again(
     bars = {row["bar"]: row["bleu"] for row in json.loads(written[0]["plots/scores.json"])}
     assert bars == {name: summary[key]["bleu"] for name, key in zip(bars, (MEMORY, BASE, TUNED), strict=True)}
     assert {BASE, TUNED, MEMORY, "similarity"} <= set(json.loads(written[0]["plots/similarity.json"])[0])
+    assert summary["general"]["tuned"]["chrf"] == summary["tuned"]["chrf"]  # the same rows, here
     printed = capsys.readouterr().out
     assert "translation memory" in printed and f"{summary['tuned']['bleu']:.1f}" in printed
 
 
 def test_stage_refuses_misordered_hypotheses_with_one_line(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path, translated(BASE_TEXTS)[::-1])
-    options = [text for key, path in (inputs | outputs_in("out")).items() for text in (f"--{key}", str(path))]
+    options = [
+        text for key, path in (inputs | outputs_in("out")).items() for text in (f"--{key.replace('_', '-')}", str(path))
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tasks.evaluate", *options]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from doctune.alignment.names import partners
 from doctune.alignment.page import Pair, align_page
 from doctune.alignment.params import AlignParams
 from doctune.errors import DoctuneError
-from doctune.machine import die_with_parent
+from doctune.machine import collect_rarely, die_with_parent
 
 EXAMPLES = 5  # places named in the report per reason
 CHUNK = 8  # pages given to a worker at once
@@ -95,14 +95,16 @@ Result = tuple[list[Pair], PageAlignment]
 def _results(work: Sequence[Work], params: AlignParams, memo: Path | None, workers: int) -> list[Result]:
     from doctune.alignment.memo import Memo, fingerprint
 
+    keys: list[str] = []
     known: dict[int, Result] = {}
     with Memo(memo, fingerprint(params)) if memo else nullcontext() as kept:
         if kept is not None:
-            known = kept.find(work)
+            keys = kept.keys(work)
+            known = kept.find(keys)
         todo = [number for number in range(len(work)) if number not in known]
         made = dict(zip(todo, _computed([work[number] for number in todo], params, workers), strict=True))
         if kept is not None:
-            kept.keep(work, made)
+            kept.keep(keys, made)
     return [known[number] if number in known else made[number] for number in range(len(work))]
 
 
@@ -115,7 +117,7 @@ def _computed(work: Sequence[Work], params: AlignParams, workers: int) -> list[R
 
     fresh = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     try:
-        with ProcessPoolExecutor(workers, fresh, _worker) as pool:
+        with ProcessPoolExecutor(workers, fresh, start_worker) as pool:
             return list(pool.map(_one, work, [params] * len(work), chunksize=CHUNK))
     except BrokenProcessPool:
         raise DoctuneError(
@@ -129,9 +131,10 @@ def _one(item: Work, params: AlignParams) -> Result:
     return pairs, account
 
 
-def _worker() -> None:
+def start_worker() -> None:
     """A worker ends with the stage, and keeps to one thread: workers share the cores already, their matrices are small."""
     from threadpoolctl import threadpool_limits
 
     die_with_parent()
+    collect_rarely()
     threadpool_limits(1)

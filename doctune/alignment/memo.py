@@ -1,14 +1,14 @@
 """What aligning a page gave, kept outside the stage's outputs: from one snapshot to the next only changed pages are aligned.
 
     with Memo(Path(".doctune/align.sqlite"), fingerprint(params)) as memo:
-        known = memo.find(work)              # number of a page -> its result
-        memo.keep(work, made)                # and forget every page that is not in `work`
+        keys = memo.keys(work)
+        known = memo.find(keys)              # number of a page -> its result
+        memo.keep(keys, made)                # and forget every page that is not in `keys`
 
 The key is a hash over the page in both languages, the params, and the code that aligns; so a stale entry cannot be found.
 A file that cannot be read is made anew: deleting it changes only time.
 """
 
-import json
 import sqlite3
 import sys
 import zlib
@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+import orjson
 
 from doctune.alignment.candidates import PageAlignment
 from doctune.alignment.page import Pair
@@ -88,9 +90,12 @@ class Memo:
     ) -> None:
         self._base.close()
 
-    def find(self, work: Sequence["Work"]) -> dict[int, tuple[list[Pair], PageAlignment]]:
+    def keys(self, work: Sequence["Work"]) -> list[str]:
+        """What each page is kept under."""
+        return [hash_text(self.code, *item[:2], *([] if item.english is None else [item.english])) for item in work]
+
+    def find(self, keys: Sequence[str]) -> dict[int, tuple[list[Pair], PageAlignment]]:
         """The results that are there; what cannot be read counts as absent."""
-        keys = [self._key(item) for item in work]
         try:
             rows = dict(self._base.execute("SELECT key, value FROM page"))
         except sqlite3.OperationalError as error:
@@ -107,9 +112,9 @@ class Memo:
                     found[number] = _read(rows[key])
         return found
 
-    def keep(self, work: Sequence["Work"], made: Mapping[int, tuple[list[Pair], PageAlignment]]) -> None:
-        wanted = {self._key(item) for item in work}
-        rows = [(self._key(work[number]), _write(*result)) for number, result in made.items()]
+    def keep(self, keys: Sequence[str], made: Mapping[int, tuple[list[Pair], PageAlignment]]) -> None:
+        wanted = set(keys)
+        rows = [(keys[number], _write(*result)) for number, result in made.items()]
         try:
             with self._base:
                 old = [key for (key,) in self._base.execute("SELECT key FROM page") if key not in wanted]
@@ -120,9 +125,6 @@ class Memo:
                 f"could not write the alignment memo: {error}; free some space or delete the file"
             ) from error
 
-    def _key(self, item: "Work") -> str:
-        return hash_text(self.code, *item[:2], *([] if item.english is None else [item.english]))
-
 
 def _table(path: Path) -> sqlite3.Connection:
     base = sqlite3.connect(path, timeout=600)
@@ -131,13 +133,11 @@ def _table(path: Path) -> sqlite3.Connection:
 
 
 def _write(pairs: list[Pair], account: PageAlignment) -> bytes:
-    return zlib.compress(
-        json.dumps([pairs, {name: getattr(account, name) for name in KEPT}], ensure_ascii=False).encode()
-    )
+    return zlib.compress(orjson.dumps([pairs, {name: getattr(account, name) for name in KEPT}]))
 
 
 def _read(value: bytes) -> tuple[list[Pair], PageAlignment]:
-    pairs, kept = json.loads(zlib.decompress(value))
+    pairs, kept = orjson.loads(zlib.decompress(value))
     account = PageAlignment(
         counts=Counter(kept["counts"]),
         dropped=Counter(kept["dropped"]),

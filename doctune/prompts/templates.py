@@ -56,10 +56,10 @@ class Plain:
 
     def prompt(self, tokenizer: Any, text: str, task: str) -> list[int]:
         _known(task)
-        return list(tokenizer(text)["input_ids"])
+        return list(tokenizer(text, verbose=False)["input_ids"])
 
     def answer(self, tokenizer: Any, text: str) -> list[int]:
-        return list(tokenizer(text_target=text)["input_ids"])
+        return list(tokenizer(text_target=text, verbose=False)["input_ids"])
 
     def end(self, tokenizer: Any) -> int:
         return _eos(tokenizer, "plain")
@@ -146,7 +146,7 @@ def _known(task: str) -> str:
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _after(tokenizer: Any, before: str, text: str) -> list[int]:

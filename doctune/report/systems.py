@@ -10,9 +10,11 @@ from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.files import read_jsonl
-from doctune.scoring.evaluation import MEMORY, hypotheses_of
+from doctune.scoring.evaluation import MEMORY
+from doctune.scoring.judged import REFERENCE
+from doctune.scoring.rows import hypotheses_of
 
-_RESERVED = (MEMORY, "reference")
+_RESERVED = (MEMORY, REFERENCE)
 
 
 def named_files(arguments: Sequence[str]) -> dict[str, Path]:

@@ -1,14 +1,14 @@
 """Systems scored on the same test rows: the numbers of `metrics.json`.
 
-    outputs = {BASE: ["Pod 正在运行。"], TUNED: ["该 Pod 正在运行。"]}
-    evaluation = evaluate(test, train, outputs)                  # adds the translation memory as a third system
-    metrics = summarise(evaluation, EvaluateParams(bootstrap_samples=1000, seed=1, largest_changes=20))
+    outputs = {BASE: Output(["Pod 正在运行。"]), TUNED: Output(["该 Pod 正在运行。"])}
+    evaluation = evaluate(test, train, outputs, glossary)        # adds the translation memory as a third system
+    metrics = summarise(evaluation, params)
     metrics["tuned"]                                             # {"bleu": ..., "bleu_low": ..., "bleu_high": ..., ...}
 
 Text is counted once per system and metric; every slice, interval and test afterwards works on the counts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from doctune.errors import DoctuneError
 from doctune.scoring import EvaluateParams
+from doctune.scoring.judged import COMPARED, REFERENCE, SLOW, all_metrics, judged
+from doctune.scoring.likelihood import MEASURED, likelihoods
 from doctune.scoring.memory import NEW_BELOW, nearest
-from doctune.scoring.metrics import BLEU, METRICS, Array, Estimate, Metric, compare, estimate
+from doctune.scoring.metrics import BLEU, Array, Estimate, Metric, compare, estimate
+from doctune.scoring.rows import Row, hypotheses_of
 from doctune.text import flatten, normalise
 
 BASE, TUNED, MEMORY = "base", "tuned", "memory"
 
-Row = dict[str, Any]
 Selection = npt.NDArray[np.bool_]
 
-TEST_FIELDS = ("id", "en", "zh", "page", "kind")
-_TRAIN_FIELDS = ("en", "zh")
+
+@dataclass(frozen=True)
+class Output:
+    """A system's Chinese for each row, and what its reference cost it, (rows, 3), where the model measured that."""
+
+    texts: Sequence[str]
+    likelihoods: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,10 @@ class Evaluation:
     sources: list[str]  # flattened English
     references: list[str]  # flattened Chinese, normalised
     outputs: dict[str, list[str]]  # by system, normalised as the references are
-    statistics: dict[str, dict[str, Array]]  # by system and metric name, each (rows, k)
+    metrics: tuple[Metric, ...]
+    statistics: dict[
+        str, dict[str, Array]
+    ]  # by system (REFERENCE too) and metric name, each (rows, k); not all have all
     similarity: Array  # (rows,), of the nearest training source, 0 to 1
 
     @property
@@ -48,73 +57,70 @@ class Evaluation:
         return self.similarity < NEW_BELOW
 
 
-def check_rows(rows: Sequence[Row], fields: Sequence[str], where: Path) -> None:
-    """Raise DoctuneError unless there are rows and each has all `fields` as strings."""
-    if not rows:
-        raise DoctuneError(f"{where} holds no rows, wanted at least one; check the report of the stage that writes it")
-    for number, row in enumerate(rows, 1):
-        for field in fields:
-            if not isinstance(row.get(field), str):
-                got = f"{where}, row {number}: wanted text in {field!r}, got {row.get(field)!r}"
-                raise DoctuneError(f"{got}; run the stage that writes it again (dvc repro)")
+def output_of(test: Sequence[Row], translated: Sequence[Row], where: Path) -> Output:
+    """What a translate stage wrote of the test rows; raises DoctuneError unless ids are the test's, in the same order."""
+    texts = hypotheses_of(test, translated, where)
+    return Output(texts, likelihoods(translated, [flatten(row["zh"], "zh") for row in test]))
 
 
-def check_splits(test: Sequence[Row], train: Sequence[Row], folder: Path) -> None:
-    """Raise DoctuneError unless both splits have rows of the shape that evaluation needs."""
-    check_rows(test, TEST_FIELDS, folder / "test.jsonl")
-    check_rows(train, _TRAIN_FIELDS, folder / "train.jsonl")
-
-
-def hypotheses_of(test: Sequence[Row], translated: Sequence[Row], where: Path) -> list[str]:
-    """The system's Chinese for each test row; raises DoctuneError unless ids are the test's, in the same order."""
-    again = "run its translate stage again (dvc repro)"
-    if len(translated) != len(test):
-        raise DoctuneError(f"{where}: wanted {len(test)} rows, as in the test set, got {len(translated)}; {again}")
-    check_rows(translated, ("id", "hyp"), where)
-    for number, (wanted, got) in enumerate(zip(test, translated, strict=True), 1):
-        if wanted["id"] != got["id"]:
-            raise DoctuneError(f"{where}, row {number}: wanted id {wanted['id']}, got {got['id']}; {again}")
-    return [row["hyp"] for row in translated]
-
-
-def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Sequence[str]]) -> Evaluation:
-    """Count everything that scoring needs. `outputs`: by system, one Chinese text for each test row."""
+def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Output], glossary: Path) -> Evaluation:
+    """Count everything that scoring needs. Without training rows there is no translation memory, and every row is new."""
     sources = [flatten(row["en"], "en") for row in test]
     references = [flatten(row["zh"], "zh") for row in test]
-    matches = nearest(sources, [flatten(row["en"], "en") for row in train])
-    everyone = {name: [normalise(text) for text in texts] for name, texts in outputs.items()}
-    everyone[MEMORY] = [flatten(train[match.row]["zh"], "zh") for match in matches]
+    everyone = {name: [normalise(text) for text in output.texts] for name, output in outputs.items()}
+    similarity = np.zeros(len(test))
+    if train:
+        matches = nearest(sources, [flatten(row["en"], "en") for row in train])
+        similarity = np.array([match.similarity for match in matches])
+        everyone[MEMORY] = [flatten(train[match.row]["zh"], "zh") for match in matches]
+    alone = judged(glossary)
+    statistics = {
+        name: {
+            metric.name: metric.statistics(texts, references, sources)
+            for metric in COMPARED + alone
+            if name != MEMORY or metric.name not in SLOW
+        }
+        for name, texts in everyone.items()
+    }
+    for name, output in outputs.items():
+        if output.likelihoods is not None:
+            statistics[name] |= {metric.name: output.likelihoods for metric in MEASURED}
+    statistics[REFERENCE] = {metric.name: metric.statistics(references, references, sources) for metric in alone}
     return Evaluation(
         rows=list(test),
         sources=sources,
         references=references,
         outputs=everyone,
-        statistics={
-            name: {metric.name: metric.statistics(texts, references, sources) for metric in METRICS}
-            for name, texts in everyone.items()
-        },
-        similarity=np.array([match.similarity for match in matches]),
+        metrics=all_metrics(glossary),
+        statistics=statistics,
+        similarity=similarity,
     )
 
 
 def scores(evaluation: Evaluation, system: str, where: Selection, params: EvaluateParams) -> dict[str, float]:
     """Each metric of a system on the rows selected by `where` (at least one), with its interval: bleu, bleu_low, ..."""
     found: dict[str, float] = {}
-    for metric in METRICS:
-        stats = evaluation.statistics[system][metric.name][where]
+    for metric, (stats,) in _both(evaluation, (system,), where):
         found |= _flat(metric, estimate(metric, stats, params.bootstrap_samples, params.seed))
     return found
 
 
 def gain(evaluation: Evaluation, system: str, over: str, where: Selection, params: EvaluateParams) -> dict[str, float]:
-    """Each metric of `system` minus that of `over` on the selected rows, its interval, and the paired p-value."""
+    """Each metric of `system` minus that of `over` on the selected rows, its interval, and p-values of both tests."""
     found: dict[str, float] = {}
-    for metric in METRICS:
-        stats, baseline = (evaluation.statistics[name][metric.name][where] for name in (system, over))
+    for metric, (stats, baseline) in _both(evaluation, (system, over), where):
         comparison = compare(metric, stats, baseline, params.bootstrap_samples, params.seed)
         found |= _flat(metric, comparison.difference)
         found["p_value" if metric is BLEU else f"{metric.name}_p_value"] = round(comparison.p_value, 4)
+        found[f"{metric.name}_ar_p_value"] = round(comparison.randomised, 4)
     return found
+
+
+def _both(evaluation: Evaluation, systems: Sequence[str], where: Selection) -> Iterator[tuple[Metric, list[Array]]]:
+    """The metrics that all of the systems have, with each one's counts of the selected rows."""
+    for metric in evaluation.metrics:
+        if all(metric.name in evaluation.statistics[name] for name in systems):
+            yield metric, [evaluation.statistics[name][metric.name][where] for name in systems]
 
 
 def summarise(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
@@ -133,12 +139,25 @@ def summarise(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
         "rows": len(evaluation.rows),
         "new_rows": int(evaluation.new.sum()),
         **{name: scores(evaluation, name, everywhere, params) for name in systems},
+        REFERENCE: scores(evaluation, REFERENCE, everywhere, params),
         "new": new,
         "gain": gain(evaluation, TUNED, BASE, everywhere, params),
         "gain_over_memory": gain(evaluation, TUNED, MEMORY, everywhere, params),
         "length_ratio": {name: _length_ratio(evaluation.statistics[name][BLEU.name]) for name in systems},
         "empty": {name: sum(not text.strip() for text in evaluation.outputs[name]) for name in systems},
-        "signature": {metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in METRICS},
+        "signature": {
+            metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in evaluation.metrics
+        },
+    }
+
+
+def general_summary(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
+    """The group "general" of `metrics.json`: base and tuned on text from elsewhere, and what fine-tuning gained or forgot."""
+    everywhere = np.ones(len(evaluation.rows), dtype=bool)
+    return {
+        "rows": len(evaluation.rows),
+        **{name: scores(evaluation, name, everywhere, params) for name in (BASE, TUNED)},
+        "gain": gain(evaluation, TUNED, BASE, everywhere, params),
     }
 
 

@@ -16,31 +16,39 @@ import numpy as np
 
 from doctune.scoring import EvaluateParams
 from doctune.scoring.evaluation import BASE, MEMORY, TUNED, Evaluation, Selection, scores
+from doctune.scoring.judged import REFERENCE, all_metrics
 from doctune.scoring.memory import NEW_BELOW
 from doctune.scoring.metrics import CHRF, METRICS
 from doctune.tables import literal, markdown_table
+from doctune.terms.glossary import OWN
 
 LABELS = {MEMORY: "translation memory", BASE: "base", TUNED: "tuned"}  # in the order of every table
 SCORE_HEADER = ("system", *(text for metric in METRICS for text in (metric.label, "95 % interval")))
 
+_OTHERS = {metric.name: metric.label for metric in all_metrics(OWN) if metric not in METRICS}
 _WORDS = (1, 6, 11, 21, 41)  # English words of the source, the least of each bucket
 _SIMILARITY = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # unrelated sentences are at 0.4 to 0.6, so the first is wide
 
 
 @dataclass(frozen=True)
 class Slice:
-    group: str  # kind, words or similarity
+    group: str  # kind, page, words or similarity
     name: str  # sorts as text in its natural order: "01-05 words", "06-10 words"
     position: float  # on an axis of its group: the index, or the middle of a similarity bucket
     where: Selection
 
 
 def slices(evaluation: Evaluation) -> list[Slice]:
-    """Rows by kind of block, by words of the source, by similarity to the nearest training source; none is empty."""
+    """Rows by kind of block, by type of page, by words of the source, by similarity to the nearest training source.
+
+    None is empty.
+    """
     kinds = np.array([row["kind"] for row in evaluation.rows])
     words = np.array([max(1, len(source.split())) for source in evaluation.sources])
     similarity = evaluation.similarity
     found = [Slice("kind", name, index, kinds == name) for index, name in enumerate(sorted(set(kinds.tolist())))]
+    pages = np.array([page_type(row["page"]) for row in evaluation.rows])
+    found += [Slice("page", name, index, pages == name) for index, name in enumerate(sorted(set(pages.tolist())))]
     for index, least in enumerate(_WORDS):
         above = _WORDS[index + 1] if index + 1 < len(_WORDS) else None
         name = f"{least:02}-{above - 1:02} words" if above else f"{least:02} words and more"
@@ -49,6 +57,12 @@ def slices(evaluation: Evaluation) -> list[Slice]:
         inside = (similarity >= left) & ((similarity < right) | (right == 1.0))
         found.append(Slice("similarity", f"{left:.1f}-{right:.1f}", round((left + right) / 2, 2), inside))
     return [item for item in found if item.where.any()]
+
+
+def page_type(page: str) -> str:
+    """concepts/workloads/pods.md is of type concepts; a page at the root is of type (root)."""
+    folder, slash, _ = page.partition("/")
+    return folder if slash else "(root)"
 
 
 def slice_scores(
@@ -119,6 +133,17 @@ def score_table(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return table
 
 
+def other_table(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Under a header of systems, a row for each score that `score_table` leaves out; the human reference is a system."""
+    systems = {key: label for key, label in {REFERENCE: "human reference", **LABELS}.items() if key in metrics}
+    rows = [
+        (label, *(f"{metrics[key][name]:.1f}" if name in metrics[key] else "" for key in systems))
+        for name, label in _OTHERS.items()
+        if any(name in metrics[key] for key in systems)
+    ]
+    return [("", *systems.values()), *rows] if rows else []
+
+
 def gain_line(metrics: Mapping[str, Any]) -> str:
     """One sentence: tuned against base, and against the translation memory on new rows where there are any."""
     line = f"Tuned against base: {_difference(metrics['gain'])}"
@@ -135,6 +160,13 @@ def markdown_summary(metrics: Mapping[str, Any]) -> str:
         parts += [markdown_table((title, *SCORE_HEADER[1:]), score_table(metrics["new"])), ""]
     else:
         parts += ["No row is new.", ""]
+    if others := other_table(metrics):
+        parts += [markdown_table(others[0], others[1:]), ""]
+    if general := metrics.get("general"):
+        parts += [
+            f"Text from elsewhere, {general['rows']:,} rows, tuned against base: {_difference(general['gain'])}.",
+            "",
+        ]
     parts += [
         f"{gain_line(metrics)} A row is new when no training source is {NEW_BELOW:.0%} similar to it.",
         "",

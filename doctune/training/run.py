@@ -9,7 +9,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from doctune.errors import DoctuneError
 from doctune.models import Loaded
@@ -24,6 +24,9 @@ from doctune.training.precision import number_format
 from doctune.training.processes import check_processes, first_alone
 from doctune.training.reporters import check_reporters, reporting
 from doctune.vocabulary import trim
+
+if TYPE_CHECKING:
+    from doctune.training.trainer import Arguments
 
 LOG_STEPS = 10
 MUCH_CUT = 0.01  # share of rows cut at max_length from which on a run says so
@@ -102,23 +105,61 @@ def run_training(
     from doctune.training.compiling import check_compiler, compile_body
     from doctune.training.custom_loss import load_loss
     from doctune.training.quality import Quality
-    from doctune.training.trainer import Arguments, TranslationTrainer
+    from doctune.training.trainer import TranslationTrainer
     from doctune.training.watching import Clock, LastPoint, PlainLines
 
     check_processes(params.processes)
     precision = number_format(params)
     custom_loss = load_loss(params.loss) if params.loss else None
-    by_chrf = params.choose_by == "chrf"
-    quality = Quality(loaded, valid_rows or [], params.seed) if by_chrf else None
+    quality = Quality(loaded, valid_rows or [], params.seed) if params.choose_by == "chrf" else None
     if params.compile:
         check_compiler("cuda" if torch.cuda.is_available() else "cpu")
     transformers.set_seed(params.seed)
     # It warns of tied and constant weights, which checkpoints leave out on purpose, whenever the best one is loaded.
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     torch.set_flush_denormal(True)  # tiny weights would slow a CPU down without changing a result
+    arguments = _arguments(params, work, precision, measure_first)
+    if params.compile:
+        compile_body(loaded.model)
+    trainer = TranslationTrainer(
+        model=loaded.model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=valid,
+        processing_class=loaded.tokenizer,
+        batching=Batching.of(params),
+        custom_loss=custom_loss,
+        quality=quality,
+        callbacks=[
+            LastPoint(),
+            Clock(),
+            *([EarlyStoppingCallback(params.patience)] if params.patience else []),
+            *([PlainLines()] if arguments.disable_tqdm and not arguments.process_index else []),
+            *callbacks,
+        ],
+        optimizers=(optimizer, None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    if not params.eval_steps:
+        arguments.eval_steps = arguments.save_steps = trainer.updates_per_epoch()
+    checkpoint = first_alone(lambda: last_checkpoint(work))
+    state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json") if checkpoint else None
+    if state and has_ended(state):  # the Trainer would take one step too many
+        trainer.state = state
+        trainer._load_best_model()
+    else:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    return Trained(loaded, trainer.state.log_history, _facts(loaded, train, valid, params, precision, trainer.state))
+
+
+def _arguments(params: TrainParams, work: Path, precision: str, measure_first: bool) -> "Arguments":
+    """The knobs as transformers' Trainer names them, and what no knob is for."""
+    import torch
+
+    from doctune.training.trainer import Arguments
+
     decay = {"num_decay_steps": max(1, params.max_steps // 3)} if params.schedule == "warmup_stable_decay" else {}
-    interactive = sys.stderr.isatty()
-    arguments = Arguments(
+    found = Arguments(
         output_dir=str(work),
         num_train_epochs=params.epochs,
         max_steps=params.max_steps,
@@ -143,13 +184,13 @@ def run_training(
         save_steps=params.eval_steps or 1,
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="eval_chrf" if by_chrf else "eval_loss",
-        greater_is_better=by_chrf,
+        metric_for_best_model="eval_chrf" if params.choose_by == "chrf" else "eval_loss",
+        greater_is_better=params.choose_by == "chrf",
         restore_callback_states_from_checkpoint=True,  # how long patience has lasted
         logging_steps=LOG_STEPS,
         logging_first_step=True,
         **reporting(params, work.name),
-        disable_tqdm=not interactive,
+        disable_tqdm=not sys.stderr.isatty(),
         seed=params.seed,
         data_seed=params.seed,
         remove_unused_columns=False,
@@ -158,65 +199,37 @@ def run_training(
         label_names=["labels"],
         ddp_find_unused_parameters=False,
     )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs take several processes
-    if params.compile:
-        compile_body(loaded.model)
-    trainer = TranslationTrainer(
-        model=loaded.model,
-        args=arguments,
-        train_dataset=train,
-        eval_dataset=valid,
-        processing_class=loaded.tokenizer,
-        batching=Batching.of(params),
-        custom_loss=custom_loss,
-        quality=quality,
-        callbacks=[
-            LastPoint(),
-            Clock(),
-            *([EarlyStoppingCallback(params.patience)] if params.patience else []),
-            *([] if interactive or arguments.process_index else [PlainLines()]),
-            *callbacks,
-        ],
-        optimizers=(optimizer, None),
-    )
-    trainer.remove_callback(PrinterCallback)
-    if not params.eval_steps:
-        arguments.eval_steps = arguments.save_steps = trainer.updates_per_epoch()
-    checkpoint = first_alone(lambda: last_checkpoint(work))
-    state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json") if checkpoint else None
-    if state and has_ended(state):  # the Trainer would take one step too many
-        trainer.state = state
-        trainer._load_best_model()
-    else:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    history = trainer.state.log_history
+    found._n_gpu = min(1, found.n_gpu)  # several GPUs take several processes
+    return found
+
+
+def _facts(
+    loaded: Loaded, train: Examples, valid: Examples, params: TrainParams, precision: str, state: Any
+) -> dict[str, Any]:
+    """What the stage's report says of a run that has ended."""
     parameters, trainable = count_parameters(loaded.model)
-    evaluations = {int(entry["step"]): entry for entry in history if "eval_loss" in entry}
-    if not (best := evaluations.get(trainer.state.best_global_step or -1)):
+    evaluations = {int(entry["step"]): entry for entry in state.log_history if "eval_loss" in entry}
+    if not (best := evaluations.get(state.best_global_step or -1)):
         raise DoctuneError(
             f"the validation loss was never a number, lastly {evaluations[max(evaluations)]['eval_loss']}; set train.learning_rate lower"
         )
-    return Trained(
-        loaded,
-        history,
-        {
-            "steps": trainer.state.global_step,
-            "train_rows": len(train),
-            "valid_rows": len(valid),
-            "truncated_rows": train.cut.either + valid.cut.either,
-            "truncated_sources": train.cut.sources + valid.cut.sources,
-            "truncated_answers": train.cut.answers + valid.cut.answers,
-            "truncated_share": round(train.cut.share, 5),
-            "answerless_rows": train.cut.answerless + valid.cut.answerless,
-            "target_tokens_per_epoch": train.target_tokens(),
-            "parameters": parameters,
-            "trainable_parameters": trainable,
-            "vocabulary": len(loaded.tokenizer),
-            "precision": precision,
-            "stopped_early": trainer.state.global_step < trainer.state.max_steps,
-            "best_step": trainer.state.best_global_step,
-            "valid_loss": round(best["eval_loss"], 5),
-            "last_valid_loss": round(evaluations[max(evaluations)]["eval_loss"], 5),
-            **({"valid_chrf": round(best["eval_chrf"], 2)} if by_chrf else {}),
-        },
-    )
+    return {
+        "steps": state.global_step,
+        "train_rows": len(train),
+        "valid_rows": len(valid),
+        "truncated_rows": train.cut.either + valid.cut.either,
+        "truncated_sources": train.cut.sources + valid.cut.sources,
+        "truncated_answers": train.cut.answers + valid.cut.answers,
+        "truncated_share": round(train.cut.share, 5),
+        "answerless_rows": train.cut.answerless + valid.cut.answerless,
+        "target_tokens_per_epoch": train.target_tokens(),
+        "parameters": parameters,
+        "trainable_parameters": trainable,
+        "vocabulary": len(loaded.tokenizer),
+        "precision": precision,
+        "stopped_early": state.global_step < state.max_steps,
+        "best_step": state.best_global_step,
+        "valid_loss": round(best["eval_loss"], 5),
+        "last_valid_loss": round(evaluations[max(evaluations)]["eval_loss"], 5),
+        **({"valid_chrf": round(best["eval_chrf"], 2)} if params.choose_by == "chrf" else {}),
+    }
