@@ -17,6 +17,7 @@ from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import has_ended, last_checkpoint
 from doctune.training.checks import check_plan, check_template
 from doctune.training.data import Batching, EncodedPairs, Examples
+from doctune.training.memory import keep_few_shapes
 from doctune.training.methods import count_parameters, open_for_training
 from doctune.training.packing import check_packing
 from doctune.training.params import TrainParams
@@ -108,6 +109,7 @@ def run_training(
     from doctune.training.trainer import TranslationTrainer
     from doctune.training.watching import Clock, LastPoint, PlainLines
 
+    keep_few_shapes()
     check_processes(params.processes)
     precision = number_format(params)
     custom_loss = load_loss(params.loss) if params.loss else None
