@@ -213,6 +213,9 @@ def report(
     over: Annotated[str | None, typer.Option(help="What the others are compared with; by default the first.")] = None,
     curves: Annotated[list[str] | None, typer.Option(help="NAME=FILE, train's curves.csv; may be repeated.")] = None,
     gates: Annotated[Path | None, typer.Option(help="JSON list of {gate, wanted, got, passed}.")] = None,
+    general: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE with hypotheses of evaluate.general; may be repeated.")
+    ] = None,
 ) -> None:
     """Put any number of systems on one page that needs no network: scores, plots, the largest changes."""
     from doctune.files import read_json, read_jsonl, write_text
@@ -220,21 +223,31 @@ def report(
     from doctune.report.page import render
     from doctune.report.systems import named_files, outputs_of
     from doctune.scoring import EvaluateParams
-    from doctune.scoring.rows import check_splits
+    from doctune.scoring.rows import check_general, check_splits
     from doctune.section import PARAMS_FILE, load_section
 
-    knobs = PARAMS_FILE if PARAMS_FILE.exists() else Path(__file__).parents[1] / "presets" / "embedded.yaml"
+    home = Path() if PARAMS_FILE.exists() else Path(__file__).parents[1]
+    params = load_section(
+        EvaluateParams, "evaluate", PARAMS_FILE if PARAMS_FILE.exists() else home / "presets" / "embedded.yaml"
+    )
+    params = params.model_copy(update={"glossary": str(home / params.glossary), "general": str(home / params.general)})
     files = named_files(systems)
     test, train = read_jsonl(splits / "test.jsonl"), read_jsonl(splits / "train.jsonl")
     check_splits(test, train, splits)
+    elsewhere = None
+    if general:
+        texts = read_jsonl(Path(params.general))
+        check_general(texts, Path(params.general))
+        elsewhere = (texts, outputs_of(texts, named_files(general)))
     page = compare(
         test,
         train,
         outputs_of(test, files),
-        load_section(EvaluateParams, "evaluate", knobs),
+        params,
         (system or list(files)[-1], over or next(iter(files))),
         {name: curve_points(path) for name, path in named_files(curves or []).items()},
         read_json(gates) if gates else (),
+        elsewhere,
     )
     write_text(out, render(page))
     print(f"{len(files)} systems on {len(test):,} rows: {out}")
@@ -263,7 +276,7 @@ def review_export(
     test = read_jsonl(splits / "test.jsonl")
     check_rows(test, TEST_FIELDS, splits / "test.jsonl")
     files = systems or [f"{name}=data/hypotheses/{name}.jsonl" for name in ("base", "tuned")]
-    outputs = dict(outputs_of(test, named_files(files)))
+    outputs = {name: output.texts for name, output in outputs_of(test, named_files(files)).items()}
     if reference:
         outputs[REFERENCE] = [flatten(row["zh"], "zh") for row in test]
     write_sheet(make_key(test, outputs, rows, seed), out)

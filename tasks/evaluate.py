@@ -38,6 +38,7 @@ def main(
     changes: At,
     page: At,
 ) -> None:
+    from doctune.report.faults import faults
     from doctune.report.gather import curve_points, page_of
     from doctune.report.page import render
     from doctune.scoring.evaluation import (
@@ -75,8 +76,16 @@ def main(
     write_plots(plots, summary, by_slice)
     write_jsonl(changes, found)
     write_text(table, changes_markdown(found))
-    losses = {TUNED: curve_points(curves)}
-    write_text(page, render(page_of(evaluation, summary, by_slice, found, (TUNED, BASE), curves=losses)))
+    facts = page_of(
+        evaluation,
+        summary,
+        by_slice,
+        found,
+        (TUNED, BASE),
+        curves={TUNED: curve_points(curves)},
+        breakdowns=faults(evaluation, glossary, TUNED),
+    )
+    write_text(page, render(facts))
     write_json(metrics, summary)
     _print(summary)
 

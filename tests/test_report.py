@@ -1,27 +1,33 @@
 """The one-page report: differences, untrusted texts, unknown metrics, any number of systems, and a real browser."""
 
+import json
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from doctune.errors import DoctuneError
 from doctune.files import write_jsonl
 from doctune.report.charts import Bar, Group, Line, _ticks, bars, lines
 from doctune.report.diff import Piece, pieces
+from doctune.report.faults import Faults, faults
 from doctune.report.gather import Page, checked_gates, compare, curve_points, metric_names, p_values, page_of
 from doctune.report.page import render, seen
 from doctune.report.systems import named_files, outputs_of
 from doctune.scoring import EvaluateParams
-from doctune.scoring.evaluation import evaluate, summarise
+from doctune.scoring.evaluation import Output, evaluate, general_summary, summarise
+from doctune.scoring.judged import all_metrics
 from doctune.scoring.report import largest_changes, slice_scores
+from doctune.terms.glossary import OWN
 
-PARAMS = EvaluateParams(bootstrap_samples=100, seed=3, largest_changes=5)
+PARAMS = EvaluateParams(bootstrap_samples=100, seed=3, largest_changes=5, glossary=str(OWN), general="general.jsonl")
 TEXTS = [
     ("The lamp is lit at dusk.", "黄昏时点灯。", "灯在黄昏。", "黄昏时点亮灯。"),
     ("Set `depth` to 4.", "将 `depth` 设为 4。", "设深度为 4。", "将 `depth` 设为 4。"),
@@ -44,17 +50,27 @@ def rows() -> list[dict[str, Any]]:
 
 
 TRAIN = [{"en": "The lamp is lit at dawn.", "zh": "黎明时点灯。"}]
+GENERAL = [{"id": f"g{i}", "en": en, "zh": zh} for i, (en, zh, *_) in enumerate(TEXTS[2:])]
 OUTPUTS = {
     "base": [row[2] for row in TEXTS],
     "full": [row[3] for row in TEXTS],
     "lora": [TEXTS[0][3], EVIL, *(row[3] for row in TEXTS[2:])],
 }
+CURVES = {"lora": {"loss": [(10.0, 3.0), (20.0, 2.0)], "eval_loss": [(20.0, 2.2)]}}
+
+
+def outputs(*names: str, rows: slice = slice(None)) -> dict[str, Output]:
+    return {name: Output(OUTPUTS[name][rows]) for name in names}
+
+
+def three() -> Page:
+    elsewhere = (GENERAL, outputs("base", "lora", rows=slice(2, None)))
+    return compare(rows(), TRAIN, outputs(*OUTPUTS), PARAMS, ("lora", "base"), CURVES, GATES, elsewhere)
 
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    curves = {"lora": {"loss": [(10.0, 3.0), (20.0, 2.0)], "eval_loss": [(20.0, 2.2)]}}
-    return compare(rows(), TRAIN, OUTPUTS, PARAMS, ("lora", "base"), curves, GATES)
+    return three()
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +120,17 @@ def test_charts_escape_their_texts_and_draw_nothing_of_nothing() -> None:
 
 def test_every_system_metric_gate_and_curve_is_there(page: Page, html: str) -> None:
     assert page.systems == ("memory", "base", "full", "lora")
-    for text in ("full minus base", "lora minus base", "✗ failed", "✓ passed", "91.27", "Loss, lora", "eval loss"):
+    for text in (
+        "full minus base",
+        "lora minus base",
+        "New rows",
+        "✗ failed",
+        "✓ passed",
+        "91.27",
+        "Loss, lora",
+        "eval loss",
+    ):
         assert text in html
-    assert {difference.title for difference in page.differences} >= {"full minus base", "lora minus base, new rows"}
     assert html.count("<article>") == len(page.changes) > 0
     assert all(abs(sum(share for _, share in ratios) - 100) < 1e-9 for ratios in page.ratios.values())
 
@@ -114,43 +138,79 @@ def test_every_system_metric_gate_and_curve_is_there(page: Page, html: str) -> N
 def test_texts_are_escaped_and_the_page_reaches_for_nothing(html: str) -> None:
     assert "<script" not in html and "<img" not in html and "<b>leakage" not in html
     assert "⟨U+202E⟩" in html and "\u202e" not in html
-    assert not re.search(r"""(src|href)\s*=|url\(|@import|https?://|\sstyle=""", html)
+    tags: list[tuple[str, dict[str, str | None]]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
+    parser.feed(html)
+    assert len(tags) > 200 and not {tag for tag, _ in tags} & {"script", "img", "link", "a", "iframe", "object", "base"}
+    assert not {
+        name for _, attributes in tags for name in attributes if name in ("src", "href", "style") or name[:2] == "on"
+    }
+    assert not re.search(r"url\(|@import|https?://", html)
     assert "default-src &#39;none&#39;" in html and "unsafe" not in html
 
 
 def test_the_same_facts_are_the_same_bytes(html: str) -> None:
-    curves = {"lora": {"loss": [(10.0, 3.0), (20.0, 2.0)], "eval_loss": [(20.0, 2.2)]}}
-    assert render(compare(rows(), TRAIN, OUTPUTS, PARAMS, ("lora", "base"), curves, GATES)) == html
+    assert render(three()) == html
+
+
+def test_every_score_of_every_system_is_there_by_its_label(page: Page, html: str) -> None:
+    whole, new, general = page.tables
+    assert list(whole.scores) == ["reference", "memory", "base", "full", "lora"]
+    assert "bleu" not in whole.scores["reference"] and "ter" not in whole.scores["memory"]
+    assert list(general.scores) == ["base", "lora"] and list(general.differences) == ["lora minus base"]
+    assert "reference" not in new.scores and set(whole.differences) >= {"full minus base", "lora minus base"}
+    measured = {"perplexity", "perplexity_character"}  # of models: these systems gave their texts alone
+    labels = [metric.label for metric in all_metrics(OWN) if metric.name not in measured]
+    for label in labels:
+        assert html.count(f'<tr><th scope="row">{escape(label)}<') == 3, label
+    row = html.partition('<tr><th scope="row">BLEU</th>')[2].partition("</tr>")[0]
+    assert row.startswith("<td></td><td")  # the reference has no BLEU: an empty cell
+    assert "human reference" in html and "General text, 2 rows" in html
+
+
+def test_where_it_goes_wrong(page: Page) -> None:
+    tables = {table.title.partition(":")[0]: table for table in page.breakdowns}
+    markup = tables["Markup"]
+    assert markup.header == ("kind", "wanted", "reference", "memory", "base", "full", "lora")
+    assert markup.rows[0][:2] == ("code", 1) and markup.rows[0][2] == 100.0 and markup.rows[0][-1] == 0.0
+    assert all(0 < len(table.rows) <= 15 for table in page.breakdowns)
+    perfect = {"perfect": Output([row["zh"] for row in rows()])}
+    assert not [t for t in faults(evaluate(rows(), [], perfect, OWN), OWN, "perfect") if "Markup" in t.title]
 
 
 def test_metrics_json_with_metrics_nobody_told_the_page_of() -> None:
-    outputs = {"base": OUTPUTS["base"], "tuned": OUTPUTS["full"]}
-    evaluation = evaluate(rows(), TRAIN, outputs)
-    summary = summarise(evaluation, PARAMS)
+    texts = {"base": Output(OUTPUTS["base"]), "tuned": Output(OUTPUTS["full"])}
+    evaluation = evaluate(rows(), TRAIN, texts, OWN)
+    summary = summarise(evaluation, PARAMS) | {"general": general_summary(evaluation, PARAMS)}
     summary["tuned"] |= {"new_fangled": 77.7, "new_fangled_low": 70.1, "new_fangled_high": 80.2}
-    summary["general"] = {"base": {"chrf": 41.3}, "tuned": {"chrf": 40.9}}
+    summary["base"] |= {"new_fangled": None, "chrf": float("nan")}
+    del summary["base"]["terms"], summary["reference"], summary["new"]["memory"]
     summary["gain"] |= {"new_fangled": 1.5, "new_fangled_ar_p_value": 0.0321}
     slices, found = slice_scores(evaluation, PARAMS), largest_changes(evaluation, 5)
-    html = render(
-        page_of(evaluation, summary, slices, found, ("tuned", "base"), breakdowns={"Terms": [{"term": "灯"}]})
-    )
+    wrong = [Faults("Terms", ("term", "of"), [("<i>灯", 3)])]
+    html = render(page_of(evaluation, summary, slices, found, ("tuned", "base"), breakdowns=wrong))
     for text in (
         "new fangled",
         "70.1 to 80.2",
-        "General text",
-        "40.9",
+        "General text, 4 rows",
         "ar p = 0.0321",
         "No promotion",
-        "灯",
+        "&lt;i&gt;灯",
         "length ratio",
     ):
         assert text in html
+    assert "nan" not in html
 
 
 def test_metric_names_and_p_values() -> None:
     gain = {"bleu": 1.0, "bleu_low": 0.5, "bleu_high": 2.0, "p_value": 0.01, "chrf": 2.0, "chrf_p_value": 0.02}
     assert metric_names([gain]) == ["bleu", "chrf"]
     assert p_values(gain, "bleu") == [("", 0.01)] and p_values(gain, "chrf") == [("", 0.02)]
+    gain = {"p_value": 0.01, "structure": 1.0, "structure_rows": 2.0, "structure_p_value": 0.2}
+    gain |= {"structure_rows_p_value": 0.3, "structure_rows_ar_p_value": 0.4}
+    assert p_values(gain, "structure") == [("", 0.2)] and p_values(gain, "bleu") == []
+    assert p_values(gain, "structure_rows") == [("", 0.3), ("ar", 0.4)]
 
 
 def test_unseen_characters_are_shown_by_code() -> None:
@@ -173,7 +233,8 @@ def test_what_is_no_gate_is_refused(gates: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "argument", [["base"], ["=x"], ["a b=x"], ["memory=x"], ["reference=x"], ["a=x", "a=y"], ["a="]]
+    "argument",
+    [["base"], ["=x"], ["a b=x"], ["memory=x"], ["reference=x"], ["new=x"], ["en=x"], ["a=x", "a=y"], ["a="]],
 )
 def test_what_names_no_system_is_refused(argument: list[str]) -> None:
     with pytest.raises(DoctuneError, match="wanted"):
@@ -183,10 +244,21 @@ def test_what_names_no_system_is_refused(argument: list[str]) -> None:
 @pytest.mark.parametrize("pair", [("nobody", "base"), ("base", "base")])
 def test_what_cannot_be_compared_is_refused(pair: tuple[str, str]) -> None:
     with pytest.raises(DoctuneError, match="to compare"):
-        compare(rows(), TRAIN, OUTPUTS, PARAMS, pair)
+        compare(rows(), TRAIN, outputs(*OUTPUTS), PARAMS, pair)
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, html: str) -> None:
+def test_general_text_needs_the_system_that_others_are_compared_with() -> None:
+    for names, wanted in ((("lora",), "general text by 'base'"), (("base", "lora"), None)):
+        elsewhere = (GENERAL, outputs(*names, rows=slice(2, None)))
+        if wanted:
+            with pytest.raises(DoctuneError, match=wanted):
+                compare(rows(), TRAIN, outputs("base", "lora"), PARAMS, ("lora", "base"), general=elsewhere)
+        else:
+            found = compare(rows(), TRAIN, outputs("base", "lora"), PARAMS, ("lora", "base"), general=elsewhere)
+            assert found.tables[-1].title.startswith("General text")
+
+
+def test_the_command_puts_three_systems_on_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
     from doctune.cli import app
@@ -194,14 +266,25 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, html: str)
     monkeypatch.chdir(tmp_path)
     write_jsonl(tmp_path / "splits" / "test.jsonl", rows())
     write_jsonl(tmp_path / "splits" / "train.jsonl", TRAIN)
+    measured = {"nats": 12.0, "tokens": 6}  # as translate stages write it; files of other tools have no such thing
     for name, texts in OUTPUTS.items():
-        write_jsonl(tmp_path / f"{name}.jsonl", [{"id": f"r{i}", "hyp": text} for i, text in enumerate(texts)])
+        extra = measured if name == "lora" else {}
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"id": f"r{i}", "hyp": text, **extra} for i, text in enumerate(texts)])
     arguments = [part for name in OUTPUTS for part in ("--system", f"{name}={name}.jsonl")]
-    done = CliRunner().invoke(app, ["report", *arguments, "--splits", "splits", "--out", "out.html"])
+    command = ["report", *arguments, "--splits", "splits", "--out", "out.html"]
+    done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     written = (tmp_path / "out.html").read_text(encoding="utf-8")
-    assert "lora minus base" in written and "4 systems" in written
-    assert outputs_of(rows(), named_files(["base=base.jsonl"])) == {"base": OUTPUTS["base"]}
+    assert "lora minus base" in written and "4 systems" in written and "7.39" in written  # exp(12 / 6)
+    assert outputs_of(rows(), named_files(["base=base.jsonl"])) == {"base": Output(OUTPUTS["base"])}
+    write_jsonl(tmp_path / "general.jsonl", GENERAL)
+    write_jsonl(tmp_path / "general.base.jsonl", [{"id": row["id"], "hyp": row["zh"]} for row in GENERAL])
+    values = PARAMS.model_dump() | {"bootstrap_samples": 100}
+    (tmp_path / "params.yaml").write_text(f"evaluate: {json.dumps(values)}\n", encoding="utf-8")
+    general = [part for name in ("base", "full") for part in ("--general", f"{name}=general.base.jsonl")]
+    done = CliRunner().invoke(app, [*command, *general])
+    assert done.exit_code == 0, done.output
+    assert "General text, 2 rows" in (tmp_path / "out.html").read_text(encoding="utf-8")
 
 
 CHROMIUM = shutil.which("chromium")

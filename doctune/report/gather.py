@@ -1,7 +1,7 @@
 """From an evaluation to what the page says: plain facts, whoever asks for them.
 
     page = page_of(evaluation, summary, slices, changes, pair=("tuned", "base"), curves={"tuned": curve_points(path)})
-    page = compare(test, train, {"base": [...], "full": [...], "lora": [...]}, params, pair=("lora", "base"))
+    page = compare(test, train, {"base": Output([...]), "lora": Output([...])}, params, pair=("lora", "base"))
 
 The first is for a stage that has scored already; the second scores. Which metrics and groups there are is read from the
 numbers themselves: a metric that is new to metrics.json is on the page without a change here.
@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from doctune.errors import DoctuneError
+from doctune.report.faults import Faults, faults, in_order
 from doctune.scoring import EvaluateParams
-from doctune.scoring.evaluation import MEMORY, Evaluation, evaluate, gain, scores
+from doctune.scoring.evaluation import MEMORY, Evaluation, Output, Selection, evaluate, gain, scores
+from doctune.scoring.judged import REFERENCE
 from doctune.scoring.metrics import METRICS
 from doctune.scoring.report import LABELS, largest_changes, slice_scores
 
@@ -28,6 +30,10 @@ Points = dict[str, list[tuple[float, float]]]
 RATIO_STEP = 0.1
 RATIO_END = 2.0  # the last bucket holds everything from here on
 
+_GROUPS = {
+    "new": "New rows",
+    "general": "General text, {rows:,} rows of no page of the site: what fine-tuning must not forget",
+}
 _INTERVAL = ("_low", "_high")
 _GATE = ("gate", "wanted", "got", "passed")
 
@@ -38,25 +44,17 @@ class Table:
 
     title: str
     scores: Mapping[str, Row]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One system minus another, with its p-values."""
-
-    title: str
-    values: Row
+    differences: Mapping[str, Row]  # by title: one system minus another, flat too, with p-values
 
 
 @dataclass(frozen=True)
 class Page:
     title: str
     pair: tuple[str, str]  # whose changes are shown: (new, over)
-    systems: tuple[str, ...]
+    systems: tuple[str, ...]  # whose texts were scored; the human reference is none of them
     rows: int
     new_rows: int
     tables: Sequence[Table]
-    differences: Sequence[Difference]
     counts: Mapping[str, Row]  # what is one number a system: length ratio, empty outputs
     slices: Sequence[Row]  # as from scoring.report.slice_scores
     ratios: Mapping[str, Sequence[tuple[float, float]]]  # by system: (length over reference's, share of rows in %)
@@ -64,7 +62,7 @@ class Page:
     signatures: Mapping[str, str]
     curves: Mapping[str, Points] = field(default_factory=dict)  # by model, then by curve
     gates: Sequence[Row] = ()  # {gate, wanted, got, passed}; empty before a promotion was tried
-    breakdowns: Mapping[str, Sequence[Row]] = field(default_factory=dict)  # tables of a metric's own, by title
+    breakdowns: Sequence[Faults] = ()
 
 
 def page_of(
@@ -76,19 +74,17 @@ def page_of(
     title: str = "Translation report",
     curves: Mapping[str, Points] | None = None,
     gates: Sequence[Row] = (),
-    breakdowns: Mapping[str, Sequence[Row]] | None = None,
+    breakdowns: Sequence[Faults] = (),
 ) -> Page:
     """The page of scores that are there: `summary` is metrics.json or has its shape."""
-    systems = tuple(name for name in (*LABELS, *evaluation.outputs) if name in evaluation.outputs)
-    systems = tuple(dict.fromkeys(systems))
+    systems = in_order(evaluation)
     return Page(
         title=title,
         pair=pair,
         systems=systems,
         rows=int(summary["rows"]),
         new_rows=int(summary["new_rows"]),
-        tables=_tables(summary, systems),
-        differences=_differences(summary, pair),
+        tables=_tables(summary, (REFERENCE, *systems), pair),
         counts={key: value for key, value in summary.items() if _is_count(value, systems)},
         slices=slices,
         ratios={name: _ratios(evaluation.outputs[name], evaluation.references) for name in systems},
@@ -96,80 +92,96 @@ def page_of(
         signatures=summary["signature"],
         curves=curves or {},
         gates=checked_gates(gates),
-        breakdowns=breakdowns or {},
+        breakdowns=breakdowns,
     )
 
 
 def compare(
     test: Sequence[dict[str, Any]],
     train: Sequence[dict[str, Any]],
-    outputs: Mapping[str, Sequence[str]],
+    outputs: Mapping[str, Output],
     params: EvaluateParams,
     pair: tuple[str, str],
     curves: Mapping[str, Points] | None = None,
     gates: Sequence[Row] = (),
+    general: tuple[Sequence[dict[str, Any]], Mapping[str, Output]] | None = None,
 ) -> Page:
-    """Score any systems on the same rows, each against `pair`'s second, and put them on one page."""
-    for name in pair:
+    """Score any systems on the same rows, each against `pair`'s second, and put them on one page.
+
+    `general` is text from elsewhere, and what some of the systems, the second of `pair` among them, made of it.
+    """
+    for name in (*pair, *(general[1] if general else ())):
         if name not in outputs:
             raise DoctuneError(f"wanted one of {', '.join(outputs)} to compare, got {name!r}")
     if pair[0] == pair[1]:
         raise DoctuneError(f"wanted two systems to compare, got {pair[0]!r} twice")
-    evaluation = evaluate(test, train, outputs)
+    if general and pair[1] not in general[1]:
+        raise DoctuneError(f"wanted general text by {pair[1]!r} too, as others are compared with it; it is missing")
+    glossary = Path(params.glossary)
+    evaluation = evaluate(test, train, outputs, glossary)
+    summary = summary_of(evaluation, pair[1], params)
+    if general:
+        everywhere = np.ones(len(general[0]), dtype=bool)
+        elsewhere = _group(evaluate(general[0], [], general[1], glossary), pair[1], everywhere, params)
+        summary["general"] = {"rows": len(general[0]), **elsewhere}
     return page_of(
         evaluation,
-        summary_of(evaluation, pair[1], params),
+        summary,
         slice_scores(evaluation, params, tuple(evaluation.outputs)),
         largest_changes(evaluation, params.largest_changes, *pair),
         pair,
         curves=curves,
         gates=gates,
+        breakdowns=faults(evaluation, glossary, pair[0]),
     )
 
 
 def summary_of(evaluation: Evaluation, over: str, params: EvaluateParams) -> dict[str, Any]:
     """The shape of metrics.json for systems of any name; `gains` holds every other system minus `over`."""
-    groups = {"": np.ones(len(evaluation.rows), dtype=bool), "new": evaluation.new}
-    found: dict[str, Any] = {}
-    for group, where in groups.items():
-        inside: dict[str, Any] = {}
-        if where.any():
-            inside = {name: scores(evaluation, name, where, params) for name in evaluation.outputs}
-            inside["gains"] = {
-                f"{label(name)} minus {label(over)}": gain(evaluation, name, over, where, params)
-                for name in evaluation.outputs
-                if name != over
-            }
-        found |= {group: inside} if group else inside
+    everywhere = np.ones(len(evaluation.rows), dtype=bool)
     return {
         "rows": len(evaluation.rows),
         "new_rows": int(evaluation.new.sum()),
-        **found,
+        **_group(evaluation, over, everywhere, params),
+        REFERENCE: scores(evaluation, REFERENCE, everywhere, params),
+        "new": _group(evaluation, over, evaluation.new, params) if evaluation.new.any() else {},
         "empty": {name: sum(not text.strip() for text in texts) for name, texts in evaluation.outputs.items()},
-        "signature": {metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in METRICS},
+        "signature": {
+            metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in evaluation.metrics
+        },
     }
 
 
+def _group(evaluation: Evaluation, over: str, where: Selection, params: EvaluateParams) -> dict[str, Any]:
+    gains = {
+        f"{label(name)} minus {label(over)}": gain(evaluation, name, over, where, params)
+        for name in evaluation.outputs
+        if name != over
+    }
+    return {**{name: scores(evaluation, name, where, params) for name in evaluation.outputs}, "gains": gains}
+
+
 def label(system: str) -> str:
-    return LABELS.get(system, system)
+    return {REFERENCE: "human reference", **LABELS}.get(system, system)
 
 
 def metric_names(tables: Sequence[Row]) -> list[str]:
     """Names of the scores in flat rows, in their order: every number that is no bound and no p-value of another."""
-    found = dict.fromkeys(key for row in tables for key, value in row.items() if _is_number(value))
+    found = dict.fromkeys(key for row in tables for key, value in row.items() if is_number(value))
     return [key for key in found if not key.endswith((*_INTERVAL, "p_value"))]
 
 
 def p_values(values: Row, metric: str) -> list[tuple[str, float]]:
     """(test, p) of one metric in a flat row of differences. BLEU's paired bootstrap has no prefix in metrics.json."""
+    names = metric_names([values])
     found = []
     for key, value in values.items():
-        stem = key.removesuffix("p_value").rstrip("_")
-        if key.endswith("p_value") and _is_number(value):
-            if stem == metric or (not stem and metric == METRICS[0].name):
-                found.append(("", float(value)))
-            elif stem.startswith(f"{metric}_"):
-                found.append((stem.removeprefix(f"{metric}_").replace("_", " "), float(value)))
+        if key.endswith("p_value") and is_number(value):
+            stem = key.removesuffix("p_value").rstrip("_") or METRICS[0].name
+            # structure_rows_ar is a test of structure_rows, not one of structure that is called "rows ar"
+            owner = max((name for name in names if f"{stem}_".startswith(f"{name}_")), key=len, default=None)
+            if owner == metric:
+                found.append((stem.removeprefix(metric).strip("_").replace("_", " "), float(value)))
     return found
 
 
@@ -204,14 +216,15 @@ def checked_gates(gates: Any) -> Sequence[Row]:
     return gates
 
 
-def _tables(summary: Row, systems: Sequence[str]) -> list[Table]:
+def _tables(summary: Row, systems: Sequence[str], pair: tuple[str, str]) -> list[Table]:
     """All rows, and every group of metrics.json in which systems have scores: new rows, general text."""
-    found = [Table("All rows", _systems_in(summary, systems))]
-    for name, group in summary.items():
-        if isinstance(group, Mapping) and name not in systems and (inside := _systems_in(group, systems)):
-            found.append(
-                Table({"new": "New rows", "general": "General text"}.get(name, name.replace("_", " ")), inside)
-            )
+    groups = {"": summary, **{name: value for name, value in summary.items() if name not in systems}}
+    found = []
+    for name, group in groups.items():
+        if isinstance(group, Mapping) and (inside := _systems_in(group, systems)):
+            rows = group["rows"] if is_number(group.get("rows")) else 0
+            title = _GROUPS.get(name, name.replace("_", " ")) if name else "All rows"
+            found.append(Table(title.format(rows=rows), inside, _differences(group, pair)))
     return found
 
 
@@ -219,26 +232,18 @@ def _systems_in(group: Row, systems: Sequence[str]) -> dict[str, Row]:
     return {name: group[name] for name in systems if isinstance(group.get(name), Mapping)}
 
 
-def _differences(summary: Row, pair: tuple[str, str]) -> list[Difference]:
+def _differences(group: Row, pair: tuple[str, str]) -> dict[str, Row]:
     new, over = (label(name) for name in pair)
     titles = {"gain": f"{new} minus {over}", "gain_over_memory": f"{new} minus {label(MEMORY)}"}
-    found = []
-    groups = [("", summary), *((key, value) for key, value in summary.items() if isinstance(value, Mapping))]
-    for group, values in groups:
-        where = f", {group.replace('_', ' ')} rows" if group else ""
-        found += [
-            Difference(titles[key] + where, values[key]) for key in titles if isinstance(values.get(key), Mapping)
-        ]
-        if isinstance(gains := values.get("gains"), Mapping):
-            found += [Difference(title + where, value) for title, value in gains.items()]
-    return found
+    found = {title: group[key] for key, title in titles.items() if isinstance(group.get(key), Mapping)}
+    return found | dict(group.get("gains", {}))
 
 
 def _is_count(value: Any, systems: Sequence[str]) -> bool:
-    return isinstance(value, Mapping) and any(_is_number(value.get(name)) for name in systems)
+    return isinstance(value, Mapping) and any(is_number(value.get(name)) for name in systems)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -9,7 +9,7 @@ by their code, and a Content-Security-Policy lets the browser load nothing but t
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,23 @@ from markupsafe import Markup
 
 from doctune.report.charts import COLOURS, Bar, Group, Line, bars, lines
 from doctune.report.diff import pieces
-from doctune.report.gather import RATIO_END, Page, label, metric_names, p_values
+from doctune.report.faults import MOST_ROWS
+from doctune.report.gather import RATIO_END, Page, Table, is_number, label, metric_names, p_values
+from doctune.scoring.judged import REFERENCE, all_metrics
+from doctune.scoring.likelihood import MEASURED
 from doctune.scoring.memory import NEW_BELOW
-from doctune.scoring.metrics import CHRF, METRICS
+from doctune.scoring.metrics import CHRF
+from doctune.terms.glossary import OWN
 
 _HERE = Path(__file__).parent
 _GROUPS = {
     "kind": "Kind of block",
-    "page_type": "Page type",
+    "page": "Page type",
     "words": "Words of the English source",
     "similarity": "Similarity to the nearest training source",
 }
+_METRICS = {metric.name: metric for metric in all_metrics(OWN)}
+_FINE = frozenset(metric.name for metric in MEASURED)  # near 1: one decimal says too little
 _LINE_GROUPS = ("similarity",)
 _LOSSES = ("loss", "eval_loss")
 # controls, and what changes direction or has no width: a text must not look like another one
@@ -49,12 +55,12 @@ def render(page: Page) -> str:
         style=Markup(style),  # our own file
         policy=policy(style),
         legend=[(index % COLOURS, label(system)) for index, system in enumerate(page.systems)],
-        tables=[_score_table(table.title, table.scores) for table in page.tables],
-        differences=_differences(page),
+        tables=[_score_table(table) for table in page.tables],
         charts=_charts(page),
         losses=_losses(page),
         slice_tables=_slice_tables(page),
         changes=_changes(page),
+        most_rows=MOST_ROWS,
         new_below=f"{NEW_BELOW:.0%}",
         metric=metric_label,
     )
@@ -78,67 +84,67 @@ def number(value: Any) -> str:
 
 
 def metric_label(name: str) -> str:
-    labels = {metric.name: metric.label for metric in METRICS}
-    return labels.get(name, name.replace("_", " "))
+    return _METRICS[name].label if name in _METRICS else name.replace("_", " ")
 
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
 
 
-def _score_table(title: str, scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Systems by metrics; the best of each metric is marked, of equal ones each."""
-    names = metric_names(list(scores.values()))
-    best: dict[str, float] = {}
-    down = {metric.name for metric in METRICS if not metric.higher_is_better}
-    known = {metric.name for metric in METRICS}
+def _score_table(table: Table) -> dict[str, Any]:
+    """Metrics by systems and differences; the best system of each metric is marked, of equal ones each.
+
+    The human reference is what systems are held against, not one that competes.
+    """
+    names = _in_order(metric_names([*table.scores.values(), *table.differences.values()]))
+    rows = []
     for name in names:
-        values = [row[name] for row in scores.values() if row.get(name) is not None]
-        if name in known and len(values) > 1:  # of an unknown metric nobody can say which way is better
-            best[name] = min(values) if name in down else max(values)
+        down = name in _METRICS and not _METRICS[name].higher_is_better
+        values = [row[name] for key, row in table.scores.items() if key != REFERENCE and is_number(row.get(name))]
+        best = None
+        if name in _METRICS and len(values) > 1:  # of an unknown metric nobody can say which way is better
+            best = min(values) if down else max(values)
+        scores = [
+            _cell(row, name, best=system != REFERENCE and best is not None and row.get(name) == best)
+            for system, row in table.scores.items()
+        ]
+        gains = [
+            {
+                **_cell(row, name, sign="+"),
+                "tests": [(test, f"{p:.4f}") for test, p in p_values(row, name)],
+            }
+            for row in table.differences.values()
+        ]
+        rows.append({"metric": metric_label(name), "down": down, "scores": scores, "gains": gains})
     return {
-        "title": title,
-        "metrics": [(metric_label(name), name in down) for name in names],
-        "rows": [
-            (label(system), [_cell(row, name, row.get(name) == best.get(name, object())) for name in names])
-            for system, row in scores.items()
-        ],
+        "title": table.title,
+        "systems": [label(system) for system in table.scores],
+        "differences": list(table.differences),
+        "rows": rows,
     }
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Scores that are known in their own order, whichever system has them first; then the others."""
+    known = list(_METRICS)
+    return sorted(names, key=lambda name: known.index(name) if name in known else len(known))
 
 
 def _cell(row: Mapping[str, Any], name: str, best: bool = False, sign: str = "") -> dict[str, Any]:
+    """A score with its interval; an empty cell where the system has no such score."""
     value, low, high = (row.get(name + end) for end in ("", "_low", "_high"))
-    if value is None:
-        return {"value": "–", "interval": "", "best": False}
-    interval = f"{low:{sign}.1f} to {high:{sign}.1f}" if low is not None and high is not None else ""
-    return {"value": f"{value:{sign}.1f}", "interval": interval, "best": best}
-
-
-def _differences(page: Page) -> dict[str, Any]:
-    names = metric_names([difference.values for difference in page.differences])
-    return {
-        "metrics": [metric_label(name) for name in names],
-        "rows": [
-            (
-                item.title,
-                [
-                    {
-                        **_cell(item.values, name, sign="+"),
-                        "tests": [(test, f"{p:.4f}") for test, p in p_values(item.values, name)],
-                    }
-                    for name in names
-                ],
-            )
-            for item in page.differences
-        ],
-    }
+    if not is_number(value):
+        return {"value": "", "interval": "", "best": False}
+    form = f"{sign}.{2 if name in _FINE else 1}f"
+    interval = f"{low:{form}} to {high:{form}}" if is_number(low) and is_number(high) else ""
+    return {"value": f"{value:{form}}", "interval": interval, "best": best}
 
 
 def _charts(page: Page) -> list[tuple[str, str, Markup]]:
     """(title, what its numbers are, picture) of every group of slices, and of the lengths."""
     found = []
     for group in dict.fromkeys(row["group"] for row in page.slices):
-        rows = [row for row in page.slices if row["group"] == group and row.get(CHRF.name) is not None]
+        rows = [row for row in page.slices if row["group"] == group and is_number(row.get(CHRF.name))]
         title = _GROUPS.get(group, str(group).replace("_", " "))
         if group in _LINE_GROUPS:
             series = [
@@ -194,7 +200,7 @@ def _slice_tables(page: Page) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for group in dict.fromkeys(row["group"] for row in page.slices):
         rows = [row for row in page.slices if row["group"] == group]
-        names = [name for name in metric_names(rows) if name not in ("rows", "position")]
+        names = _in_order(name for name in metric_names(rows) if name not in ("rows", "position"))
         cells = [
             (seen(row["slice"]), label(row["system"]), f"{row['rows']:,}", [_cell(row, name) for name in names])
             for row in rows
