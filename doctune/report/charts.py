@@ -18,7 +18,7 @@ COLOURS = 8
 _WIDTH = 360
 _LEFT, _RIGHT = 4, 46  # of bars: the value is written at the right
 _BAR, _GAP, _LABEL, _BETWEEN = 10, 2, 16, 8
-_PLOT = (44, 10, 348, 190)  # of lines: left, top, right, bottom
+_PLOT = (44, 24, 340, 200)  # of lines: left, top, right, bottom
 _HEIGHT = 236
 
 
@@ -114,7 +114,7 @@ def lines(series: Sequence[Line], title: str, x_label: str, y_label: str, from_z
     parts.append(
         Markup('<text class="tick x" x="{}" y="{}">{}</text>').format((left + right) / 2, bottom + 34, x_label)
     )
-    parts.append(Markup('<text class="tick" x="2" y="{}">{}</text>').format(_HEIGHT - 2, y_label))
+    parts.append(Markup('<text class="tick" x="2" y="11">{}</text>').format(y_label))
     for line in drawn:
         path = " ".join(f"{_n(x)},{_n(y)}" for x, y in (place(*point) for point in line.points))
         parts.append(

@@ -1,7 +1,7 @@
 """Where systems go wrong: what the metrics themselves tell of terms, markup, style and sanity, system beside system.
 
     faults(evaluation, Path("doctune/terms/glossary.yaml"), "tuned")
-    # [Faults("Terms that are right", ("term", "of", "human reference", "base", "tuned"), [("taint", 12, 12, 3, 11)]), ...]
+    # [Faults("Terms that are right", ("term", "of", "base", "tuned", "human reference"), [("taint", 12, 3, 11, 12)]), ...]
 
 The human reference is one of the systems: where it is no better, the fault may be the rule's. What nobody got wrong is
 left out, and of the rest the MOST_ROWS that `first` got wrong most are there.
@@ -37,7 +37,7 @@ def faults(evaluation: Evaluation, glossary: Path, first: str) -> list[Faults]:
     from doctune.structure import kept
     from doctune.terms import metric as terms
 
-    texts = {REFERENCE: evaluation.references, **{name: evaluation.outputs[name] for name in in_order(evaluation)}}
+    texts = {name: evaluation.outputs[name] for name in in_order(evaluation)} | {REFERENCE: evaluation.references}
 
     def table(
         title: str, header: tuple[str, str, str], breakdown: Callable[..., list[dict[str, Any]]], wrong: Wrong

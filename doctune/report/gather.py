@@ -137,7 +137,7 @@ def compare(
 
 
 def summary_of(evaluation: Evaluation, over: str, params: EvaluateParams) -> dict[str, Any]:
-    """The shape of metrics.json for systems of any name; `gains` holds every other system minus `over`."""
+    """The shape of metrics.json for systems of any name; `gains` holds each system of a model minus `over`."""
     everywhere = np.ones(len(evaluation.rows), dtype=bool)
     return {
         "rows": len(evaluation.rows),
@@ -156,7 +156,7 @@ def _group(evaluation: Evaluation, over: str, where: Selection, params: Evaluate
     gains = {
         f"{label(name)} minus {label(over)}": gain(evaluation, name, over, where, params)
         for name in evaluation.outputs
-        if name != over
+        if name not in (over, MEMORY)
     }
     return {**{name: scores(evaluation, name, where, params) for name in evaluation.outputs}, "gains": gains}
 

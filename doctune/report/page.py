@@ -55,7 +55,7 @@ def render(page: Page) -> str:
         style=Markup(style),  # our own file
         policy=policy(style),
         legend=[(index % COLOURS, label(system)) for index, system in enumerate(page.systems)],
-        tables=[_score_table(table) for table in page.tables],
+        tables=[part for table in page.tables for part in _score_tables(table)],
         charts=_charts(page),
         losses=_losses(page),
         slice_tables=_slice_tables(page),
@@ -91,37 +91,46 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
 
 
-def _score_table(table: Table) -> dict[str, Any]:
-    """Metrics by systems and differences; the best system of each metric is marked, of equal ones each.
+def _score_tables(table: Table) -> list[dict[str, Any]]:
+    """Metrics by systems, and metrics by differences; the best system of each metric is marked, of equal ones each.
 
     The human reference is what systems are held against, not one that competes.
     """
-    names = _in_order(metric_names([*table.scores.values(), *table.differences.values()]))
-    rows = []
-    for name in names:
-        down = name in _METRICS and not _METRICS[name].higher_is_better
-        values = [row[name] for key, row in table.scores.items() if key != REFERENCE and is_number(row.get(name))]
+    scores, rows = {name: table.scores[name] for name in _last(REFERENCE, table.scores)}, []
+    for name in _in_order(metric_names(list(scores.values()))):
+        values = [row[name] for key, row in scores.items() if key != REFERENCE and is_number(row.get(name))]
         best = None
         if name in _METRICS and len(values) > 1:  # of an unknown metric nobody can say which way is better
-            best = min(values) if down else max(values)
-        scores = [
-            _cell(row, name, best=system != REFERENCE and best is not None and row.get(name) == best)
-            for system, row in table.scores.items()
+            best = max(values) if _METRICS[name].higher_is_better else min(values)
+        cells = [
+            _cell(row, name, best=key != REFERENCE and best is not None and row.get(name) == best)
+            for key, row in scores.items()
         ]
-        gains = [
-            {
-                **_cell(row, name, sign="+"),
-                "tests": [(test, f"{p:.4f}") for test, p in p_values(row, name)],
-            }
-            for row in table.differences.values()
+        rows.append(_score_row(name, cells))
+    found = [{"title": table.title, "columns": [label(system) for system in scores], "rows": rows}]
+    if table.differences:
+        rows = [
+            _score_row(
+                name,
+                [
+                    {**_cell(row, name, sign="+"), "tests": [(test, f"{p:.4f}") for test, p in p_values(row, name)]}
+                    for row in table.differences.values()
+                ],
+            )
+            for name in _in_order(metric_names(list(table.differences.values())))
         ]
-        rows.append({"metric": metric_label(name), "down": down, "scores": scores, "gains": gains})
-    return {
-        "title": table.title,
-        "systems": [label(system) for system in table.scores],
-        "differences": list(table.differences),
-        "rows": rows,
-    }
+        title = f"{table.title.partition(',')[0]}: differences"
+        found.append({"title": title, "columns": list(table.differences), "rows": rows})
+    return found
+
+
+def _last(name: str, names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda other: other == name)
+
+
+def _score_row(name: str, cells: list[dict[str, Any]]) -> dict[str, Any]:
+    down = name in _METRICS and not _METRICS[name].higher_is_better
+    return {"metric": metric_label(name), "down": down, "cells": cells}
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
@@ -223,7 +232,7 @@ def _changes(page: Page) -> list[tuple[str, list[dict[str, Any]]]]:
             "en": row["en"],
             "ref": row["ref"],
             "texts": [
-                (label(name), name not in page.pair, pieces(row[name], row["ref"]))
+                (label(name), name not in page.pair, not row[name].strip(), pieces(row[name], row["ref"]))
                 for name in (new, over, *others)
                 if name in row
             ],
