@@ -310,7 +310,7 @@ f.onload = () => {
     : look(e).backgroundColor;
   let least = [99, ""];
   for (const details of page.querySelectorAll("details")) details.open = true;
-  for (const e of page.querySelectorAll("body *")) {
+  for (const e of page.querySelectorAll("body *:not(title)")) {
     if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
     const [a, b] = [light(e.closest("svg") ? look(e).fill : look(e).color), light(behind(e))].sort((x, y) => y - x);
     const contrast = (a + 0.05) / (b + 0.05);

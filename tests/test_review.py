@@ -1,15 +1,17 @@
 """Review by people: a sheet that tells nothing, ratings that are checked, agreement and preference with known answers."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from doctune.errors import DoctuneError
 from doctune.review.ratings import Rating, read_ratings
 from doctune.review.sheet import Key, columns, form, make_key, read_key, write_sheet
-from doctune.review.verdict import alpha, verdict
+from doctune.review.verdict import Level, alpha, verdict
 from tests.test_report import CHROMIUM, chromium
 
 TEST = [{"id": f"r{i}", "en": f"Open gate {i}.", "zh": f"打开{i}号闸门。"} for i in range(12)]
@@ -114,56 +116,106 @@ def test_a_changed_key_is_refused(tmp_path: Path, key: Key) -> None:
         read_key(path)
 
 
-# ratings of two to four raters a unit, alpha by hand from the coincidence matrix
-ALPHAS = [
-    pytest.param([[1, 1], [3, 3], [5, 5]], 1.0, id="perfect"),
-    pytest.param([[2, 2], [2, 2]], None, id="no-variation"),
-    pytest.param([[1], [4]], None, id="one-rater"),
-    # Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability", example C/D: four observers, gaps, ordinal 0.815
-    pytest.param(
-        [[1, 1, 1], [2, 2, 3, 2], [3, 3, 3, 3], [3, 3, 3, 3], [2, 2, 2, 2], [1, 2, 3, 4], [4, 4, 4, 4], [1, 1, 2, 1],
-         [2, 2, 2, 2], [5, 5, 5], [1, 1], [3]], 0.815, id="published",
-    ),
+# Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability": what each unit got, and the alphas printed there
+BINARY = [[1, 2], [2, 2], [1, 2], [1, 1], [1, 1], [1, 2], [1, 1], [1, 1], [2, 1], [1, 1]]
+LETTERS = [[1, 2], [1, 1], [2, 2], [2, 2], [4, 2], [3, 3], [3, 3], [3, 3], [5, 5], [4, 4], [4, 4], [1, 4]]
+FOUR_OBSERVERS = [
+    [1, 1, 1], [2, 2, 3, 2], [3, 3, 3, 3], [3, 3, 3, 3], [2, 2, 2, 2], [1, 2, 3, 4], [4, 4, 4, 4], [1, 1, 2, 1],
+    [2, 2, 2, 2], [5, 5, 5], [1, 1], [3],
 ]  # fmt: skip
+ALPHAS = [
+    pytest.param(BINARY, "nominal", 0.095, id="A-two-observers-binary"),
+    pytest.param(LETTERS, "nominal", 0.692, id="B-two-observers-nominal"),
+    pytest.param(FOUR_OBSERVERS, "nominal", 0.743, id="C-four-observers-gaps-nominal"),
+    pytest.param(FOUR_OBSERVERS, "ordinal", 0.815, id="D-ordinal"),
+    pytest.param(FOUR_OBSERVERS, "interval", 0.849, id="D-interval"),
+    pytest.param([[1, 1], [3, 3], [5, 5]], "ordinal", 1.0, id="perfect"),
+    pytest.param([[2, 2], [2, 2]], "ordinal", None, id="no-variation"),
+    pytest.param([[1], [4]], "ordinal", None, id="one-rater"),
+    pytest.param([], "ordinal", None, id="nobody"),
+]
 
 
-@pytest.mark.parametrize(("units", "wanted"), ALPHAS)
-def test_alpha(units: list[list[int]], wanted: float | None) -> None:
-    found = alpha(units)
+@pytest.mark.parametrize(("units", "level", "wanted"), ALPHAS)
+def test_alpha(units: list[list[int]], level: Level, wanted: float | None) -> None:
+    found = alpha(units, level)
     assert found is None if wanted is None else found == pytest.approx(wanted, abs=5e-4)
 
 
 def test_a_system_without_ratings_has_no_mean() -> None:
-    said = verdict([Rating("a", 1, "base", 3)], ["base", "tuned"])
+    said = verdict([Rating("a", 1, "a", "base", 3)], ["base", "tuned"])
     assert set(said["systems"]) == {"base"} and said["alpha"] is None
     assert said["preferences"][0]["wins"] == 0 and said["preferences"][0]["p_value"] == 1.0
 
 
-def test_the_commands_bring_ratings_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_two_systems_wrote_is_one_unit_of_agreement() -> None:
+    """Twice the same text would be twice the same agreement."""
+    told = [(1, "a", 2), (1, "b", 3), (2, "a", 4), (2, "b", 4), (3, "a", 1), (3, "b", 2)]
+    values = [
+        Rating(rater, item, "a", system, value)
+        for item, rater, value in told
+        for system in ("base", "tuned")[: 3 - item]
+    ]
+    said = verdict(values, ["base", "tuned"])
+    assert said["ratings"] == 4 and said["alpha"] == alpha([[2, 3], [4, 4]])
+
+
+def test_ratings_of_two_people_reach_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """export -> two filled sheets -> import -> a run in a real store, asked through MLflow's own client."""
+    from mlflow import MlflowClient
     from typer.testing import CliRunner
 
     from doctune.cli import app
     from doctune.files import write_jsonl
     from doctune.registry.reviews import REVIEW
-    from doctune.registry.store import connect
 
+    uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     write_jsonl(tmp_path / "splits" / "test.jsonl", [{**row, "page": "a.md", "kind": "heading"} for row in TEST])
     for name, texts in OUTPUTS.items():
         write_jsonl(tmp_path / f"{name}.jsonl", [{"id": f"r{i}", "hyp": text} for i, text in enumerate(texts)])
     systems = [part for name in OUTPUTS for part in ("--system", f"{name}={name}.jsonl")]
-    done = CliRunner().invoke(app, ["review", "export", *systems, "--rows", "5", "--splits", "splits", "-o", "out"])
+    export = ["review", "export", *systems, "--rows", "5", "--splits", "splits", "-o", "out"]
+    done = CliRunner().invoke(app, export)
     assert done.exit_code == 0, done.output
     key = read_key(tmp_path / "out" / "key.json")
-    path = fill(tmp_path / "out", key, "wei.csv", {"base": 2, "tuned": 4})
-    for _ in range(2):  # imported again, it is the same run
-        done = CliRunner().invoke(app, ["review", "import", str(path), "--key", "out/key.json"])
+    wei = fill(tmp_path / "out", key, "wei.csv", {"base": 2, "tuned": 4})
+    anna = fill(tmp_path / "out", key, "a.csv", {"base": 1, "tuned": 5}, rater="安娜")
+    client = MlflowClient(uri)
+
+    def imported(*files: Path) -> tuple[str, Any]:
+        done = CliRunner().invoke(app, ["review", "import", *map(str, files), "--key", "out/key.json"])
         assert done.exit_code == 0, done.output
-    assert "1 raters, 5 of 5 items" in done.output and "Krippendorff's alpha: none" in done.output
-    store = connect()
-    (run,) = store.client.search_runs([store.experiment_id], f"tags.`{REVIEW}` = '{key.sheet}'")
-    assert run.data.metrics["systems/tuned/mean"] == 4 and run.data.metrics["preferences/tuned_over_base/losses"] == 0
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        (run,) = client.search_runs(experiments, f"tags.`{REVIEW}` = '{key.sheet}'")  # imported again, the same run
+        return done.output, run
+
+    assert "r4" in {item.id for item in key.items}  # both systems wrote the same there: one text, one rating
+    output, run = imported(wei)
+    assert "1 raters, 5 of 5 items, 9 ratings" in output and "Krippendorff's alpha: none" in output
+    assert run.data.metrics["raters"] == 1 and "alpha" not in run.data.metrics
+    output, run = imported(wei, anna)
+    assert "2 raters, 5 of 5 items, 18 ratings" in output and "tuned against base: 4 won, 1 tied, 0 lost" in output
+    metrics = run.data.metrics
+    assert (
+        metrics["systems/base/mean"] == (4 * 1.5 + 4.5) / 5
+        and metrics["systems/tuned/mean"] == 4.5
+        and metrics["raters"] == 2
+    )
+    assert metrics["preferences/tuned_over_base/wins"] == 4
+    assert metrics["preferences/tuned_over_base/p_value"] == pytest.approx(2 / 2**4)
+    assert metrics["alpha"] == alpha([[2, 1]] * 4 + [[4, 5]] * 5) and f"{metrics['alpha']:.2f}" in output
+    assert run.info.status == "FINISHED"
+    table = json.loads(Path(client.download_artifacts(run.info.run_id, "review/ratings.json")).read_text("utf-8"))
+    rows = [dict(zip(table["columns"], cells, strict=True)) for cells in table["data"]]
+    assert len(rows) == 20
+    assert {(row["rater"], row["system"], row["value"]) for row in rows} == {
+        ("wei", "base", 2), ("wei", "base", 4), ("wei", "tuned", 4), ("安娜", "base", 1), ("安娜", "base", 5),
+        ("安娜", "tuned", 5),
+    }  # fmt: skip
+    told = json.loads(Path(client.download_artifacts(run.info.run_id, "review/verdict.json")).read_text("utf-8"))
+    assert told["systems"]["tuned"]["mean"] == 4.5 and told["ratings"] == 18
 
 
 @pytest.mark.slow

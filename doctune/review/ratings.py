@@ -1,7 +1,7 @@
 """Filled sheets, checked against the key.
 
     read_ratings([Path("anna.csv"), Path("wei.csv")], key)
-    # [Rating(rater="anna", item=1, system="tuned", value=4), ...]
+    # [Rating(rater="anna", item=1, place="b", system="tuned", value=4), ...]
 
 A rater is the name in the sheet, or the file's where that column is empty. Everything that cannot be right is an error
 of one line with its file and row: another sheet, a changed text, a row or an item twice, a rating outside of the scale.
@@ -22,6 +22,7 @@ from doctune.review.sheet import Key, columns, letter, safe_cell
 class Rating:
     rater: str
     item: int  # from 1, as on the sheet
+    place: str  # the letter of the text there
     system: str
     value: int
 
@@ -44,7 +45,7 @@ def read_ratings(files: Sequence[Path], key: Key) -> list[Rating]:
             for place, asked in enumerate(key.items[item - 1].places):
                 value = _value(row[f"rating_{letter(place)}"], where, letter(place))
                 if value is not None:
-                    found += [Rating(rater, item, system, value) for system in asked.systems]
+                    found += [Rating(rater, item, letter(place), system, value) for system in asked.systems]
         if len(found) == before:
             raise DoctuneError(f"{file} holds no rating; fill its columns rating_a, rating_b, ... with {_scale()}")
     return found

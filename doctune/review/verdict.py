@@ -7,13 +7,14 @@
 
 The unit is the item: what several raters gave one text is averaged first, so a busy rater does not make the interval
 narrower. Preference is the exact sign test over items, ties left out. Agreement is Krippendorff's alpha for ordinal
-ratings, which takes any number of raters and gaps: 1 is perfect, 0 is chance.
+ratings, which takes any number of raters and gaps: 1 is perfect, 0 is chance. It is our own, after his "Computing
+Krippendorff's Alpha-Reliability" (2011), for the package of that name is under the GPL and this project is not.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +25,18 @@ from doctune.scoring.metrics import resample
 
 SAMPLES, SEED = 1000, 12345
 
+Level = Literal["nominal", "ordinal", "interval"]
+
 
 def verdict(ratings: Sequence[Rating], systems: Sequence[str]) -> dict[str, Any]:
     """Plain data, the same for the same ratings in any order."""
     by_item = {system: _item_means(ratings, system) for system in systems}
-    units: dict[tuple[int, str], dict[str, int]] = {}
+    units: dict[tuple[int, str], dict[str, int]] = {}  # by text: one that two systems wrote was judged once
     for rating in ratings:
-        units.setdefault((rating.item, rating.system), {})[rating.rater] = rating.value
+        units.setdefault((rating.item, rating.place), {})[rating.rater] = rating.value
     return {
         "raters": len({rating.rater for rating in ratings}),
-        "ratings": len(ratings),
+        "ratings": sum(len(unit) for unit in units.values()),
         "items": len({rating.item for rating in ratings}),
         "systems": {system: _mean(list(by_item[system].values())) for system in systems if by_item[system]},
         "preferences": [_preference(new, over, by_item[new], by_item[over]) for over, new in combinations(systems, 2)],
@@ -41,8 +44,8 @@ def verdict(ratings: Sequence[Rating], systems: Sequence[str]) -> dict[str, Any]
     }
 
 
-def alpha(units: Sequence[Sequence[int]]) -> float | None:
-    """Krippendorff's alpha, ordinal, of the values that each unit got; None where no two values can be compared.
+def alpha(units: Sequence[Sequence[int]], level: Level = "ordinal") -> float | None:
+    """Krippendorff's alpha of the values that each unit got; None where no two values can be compared.
 
     Also None when all compared values are the same: then there is no variation that raters could agree on.
     """
@@ -54,8 +57,14 @@ def alpha(units: Sequence[Sequence[int]]) -> float | None:
             coincidences += (np.outer(counts, counts) - np.diag(counts)) / (len(values) - 1)
     totals = coincidences.sum(axis=0)
     n = totals.sum()
-    ends = np.cumsum(totals) - totals / 2  # the middle of each value's ranks; distance is the ranks between
-    distance = (ends[:, None] - ends[None, :]) ** 2
+    match level:
+        case "ordinal":
+            points = np.cumsum(totals) - totals / 2  # the middle of each value's ranks; distance is the ranks between
+        case "interval" | "nominal":
+            points = np.arange(size, dtype=np.float64)
+    distance = (points[:, None] - points[None, :]) ** 2
+    if level == "nominal":
+        distance = np.sign(distance)  # another value is another value
     expected = (np.outer(totals, totals) * distance).sum()
     if n == 0 or expected == 0:
         return None
