@@ -19,7 +19,7 @@ _WIDTH = 360
 _LEFT, _RIGHT = 4, 46  # of bars: the value is written at the right
 _BAR, _GAP, _LABEL, _BETWEEN = 10, 2, 16, 8
 _PLOT = (44, 24, 340, 200)  # of lines: left, top, right, bottom
-_HEIGHT = 236
+_HEIGHT = 242
 
 
 @dataclass(frozen=True)
