@@ -28,4 +28,9 @@ lint: .venv/ready         ## style and types
 .venv-peers/ready: bench/peers.txt
 	python3 -m venv .venv-peers && .venv-peers/bin/pip install --quiet --requirement bench/peers.txt && touch $@
 
-.PHONY: run test repro ui bench-align bench-train lint
+comet: .venv-comet/ready  ## COMET, for evaluate.comet, in an environment of its own
+
+.venv-comet/ready: docs/comet.txt
+	python3 -m venv .venv-comet && .venv-comet/bin/pip install --quiet --requirement docs/comet.txt && touch $@
+
+.PHONY: run test repro ui bench-align bench-train comet lint

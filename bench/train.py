@@ -147,7 +147,7 @@ def main() -> None:
 
     pairs, pad = examples(options.pairs)
     updates = str(options.updates + WARM_UP)
-    few = str(max(3, options.updates // 6) + WARM_UP)  # updates of Qwen2's, each of which takes the peer half a minute
+    few = str(max(3, options.updates // 12) + WARM_UP)  # updates of Qwen2's, each of which takes the peer half a minute
     with tempfile.TemporaryDirectory(prefix="doctune-bench-") as scratch:
         tasks = {
             "marian": marian(Path(scratch) / "marian", pairs, pad),

@@ -90,6 +90,14 @@ def hold_out(rows: list[dict[str, Any]], seed: int, fraction: float = 0.01) -> P
     return Parts(train, parts["valid"], parts["test"], dict(dropped))
 
 
+def general_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Held-out rows as `evaluate.general` wants them, with an id."""
+    return [
+        {"id": hash_text(row["en"], row["zh"])[:16], **{key: row[key] for key in ("en", "zh", "source", "path")}}
+        for row in rows
+    ]
+
+
 def train_tokenizer(rows: list[dict[str, Any]], folder: Path, shape: BaseShape) -> Any:
     """Train joint unigram pieces on the protected text of `rows` and save them as a Marian tokenizer in `folder`."""
     import sentencepiece

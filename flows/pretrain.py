@@ -4,6 +4,8 @@
 
     pairs.jsonl -> hold out pages -> tokenizer -> train (resumes) -> score held-out pages -> base/ with its model card
 
+    python -m flows.pretrain --corpus pairs.jsonl --held-out general.jsonl      # what evaluate.general may name
+
 The corpus must not hold the documentation that the base will later be judged on.
 """
 
@@ -24,6 +26,7 @@ from doctune.pretraining import (
     RECIPE,
     BaseShape,
     Parts,
+    general_rows,
     hold_out,
     model_card,
     new_model,
@@ -141,7 +144,15 @@ def main(
     ),
     steps: int = 6000,
     learning_rate: float = 2e-3,
+    held_out: Annotated[
+        Path | None, typer.Option(help="only write the test rows that training sets aside there, for evaluate.general")
+    ] = None,
 ) -> None:
+    if held_out is not None:
+        rows = general_rows(hold_out(read_corpus(corpus), SEED).test)
+        write_jsonl(held_out, rows)
+        print(f"{len(rows):,} rows that the base was not trained on: {held_out}")
+        return
     address = connect()
     with hold(work / "lock", f"to pretrain in {work}"), temporary_settings(updates={PREFECT_API_URL: address}):
         pretrain(corpus, out, work, steps, learning_rate)

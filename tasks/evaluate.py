@@ -49,6 +49,7 @@ def main(
         general_summary,
         output_of,
         summarise,
+        with_comet,
     )
     from doctune.scoring.plots import write_plots
     from doctune.scoring.report import changes_markdown, largest_changes, slice_scores
@@ -64,7 +65,9 @@ def main(
     check_general(general, Path(params.general))
 
     def outputs(rows: list[dict[str, Any]], *paths: Path) -> dict[str, Output]:
-        return {name: output_of(rows, read_jsonl(path), path) for name, path in zip((BASE, TUNED), paths, strict=True)}
+        pairs = zip((BASE, TUNED), paths, strict=True)
+        found = {name: output_of(rows, read_jsonl(path), path) for name, path in pairs}
+        return with_comet(rows, found, params.comet)
 
     print(f"scoring {len(test):,} rows; translation memory of {len(train):,} pairs", flush=True)
     glossary = Path(params.glossary)
@@ -112,6 +115,8 @@ def _print(summary: dict[str, Any]) -> None:
         table.add_row(*row)
     console.print(table)
     console.print(gain_line(summary))
+    for name, reason in summary["skipped"].items():
+        console.print(f"without {name}: {reason}")
 
 
 if __name__ == "__main__":

@@ -91,6 +91,17 @@ def test_declared_code_is_imported(stage):
 ALLOWED = {"doctune": {"doctune"}, "tasks": {"doctune", "tasks"}, "flows": {"doctune", "tasks", "flows"}}
 
 
+@pytest.mark.parametrize("stage", ["adapt", "train", "translate_base", "translate_tuned"])
+def test_a_new_metric_leaves_what_decodes_as_it_was(stage):
+    within = {f.relative_to(ROOT).as_posix() for f in needs(stage) if f.is_relative_to(ROOT / "doctune/scoring")}
+    declared = {dep for dep in STAGES[stage]["deps"] if dep.startswith("doctune/scoring")}
+    assert within | declared <= {
+        "doctune/scoring/__init__.py",
+        "doctune/scoring/metrics.py",
+    }  # chrF chooses checkpoints
+    assert stage.startswith("translate") <= (not within | declared)
+
+
 @pytest.mark.parametrize("file", modules(), ids=lambda f: str(f.relative_to(ROOT)))
 def test_imports_point_down(file):
     package = file.relative_to(ROOT).parts[0]

@@ -42,7 +42,7 @@ from doctune.terms.glossary import OWN
 from tasks.evaluate import main
 
 ROOT = Path(__file__).parents[1]
-PARAMS = EvaluateParams(bootstrap_samples=200, seed=12345, largest_changes=3, glossary=str(OWN), general="-")
+PARAMS = EvaluateParams(bootstrap_samples=200, seed=12345, largest_changes=3, glossary=str(OWN), general="-", comet="")
 
 # English, reference, base, tuned
 SENTENCES = [
@@ -424,7 +424,7 @@ def write_inputs(folder: Path, base: list[dict[str, Any]]) -> dict[str, Path]:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     params = "evaluate:\n  bootstrap_samples: 100\n  seed: 4\n  largest_changes: 2\n"
-    params += f"  glossary: {OWN}\n  general: general.jsonl\n"
+    params += f"  glossary: {OWN}\n  general: general.jsonl\n  comet: ''\n"
     (folder / "params.yaml").write_text(params, encoding="utf-8")
     (folder / "curves.csv").write_text("step,seconds,loss,eval_loss\n10,1.0,3.1,\n20,2.0,2.4,2.6\n", encoding="utf-8")
     systems = ("base", "tuned", "general-base", "general-tuned")

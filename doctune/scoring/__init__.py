@@ -1,7 +1,9 @@
 """Scoring: what a system's Chinese is worth against the references, with intervals, beside a translation memory.
 
 metrics.py      a metric over sufficient statistics, its bootstrap interval, the paired comparison of two systems
-ter.py          the edits of TER
+ter.py          TER
+rouge.py        ROUGE-L
+comet.py        COMET, by a program in an environment of its own
 judged.py       which metrics are scored
 likelihood.py   perplexity, from what the translate stages measured
 rows.py         the rows that scoring reads, checked
@@ -24,3 +26,4 @@ class EvaluateParams(Section):
     largest_changes: int = Field(ge=1, le=10_000)  # gains, and as many losses, in the table of changes
     glossary: str = Field(min_length=1)  # path of the terms that are judged; doctune/terms/glossary.yaml is ours
     general: str = Field(min_length=1)  # path of jsonl (en, zh) from elsewhere: what fine-tuning must not forget
+    comet: str  # path or hub name of a COMET checkpoint; empty: none

@@ -9,16 +9,16 @@ Text is counted once per system and metric; every slice, interval and test after
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from doctune.scoring import EvaluateParams
+from doctune.scoring import EvaluateParams, comet
 from doctune.scoring.judged import COMPARED, REFERENCE, SLOW, all_metrics, judged
-from doctune.scoring.likelihood import MEASURED, likelihoods
+from doctune.scoring.likelihood import likelihoods
 from doctune.scoring.memory import NEW_BELOW, nearest
 from doctune.scoring.metrics import BLEU, Array, Estimate, Metric, compare, estimate
 from doctune.scoring.rows import Row, hypotheses_of
@@ -31,10 +31,10 @@ Selection = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Output:
-    """A system's Chinese for each row, and what its reference cost it, (rows, 3), where the model measured that."""
+    """A system's Chinese for each row, and what else is known of it, by metric: each (rows, k)."""
 
     texts: Sequence[str]
-    likelihoods: Array | None = None
+    measured: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,16 @@ def output_of(test: Sequence[Row], translated: Sequence[Row], where: Path) -> Ou
     return Output(texts, likelihoods(translated, [flatten(row["zh"], "zh") for row in test]))
 
 
+def with_comet(test: Sequence[Row], outputs: Mapping[str, Output], checkpoint: str) -> dict[str, Output]:
+    """The same outputs, judged by COMET; as they were where that cannot be (see comet.why_not)."""
+    if comet.why_not(checkpoint):
+        return dict(outputs)
+    texts = {name: [normalise(text) for text in output.texts] for name, output in outputs.items()}
+    sources, references = ([flatten(row[key], key) for row in test] for key in ("en", "zh"))
+    found = comet.judge(checkpoint, sources, texts, references)
+    return {name: replace(out, measured={**out.measured, "comet": found[name]}) for name, out in outputs.items()}
+
+
 def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Output], glossary: Path) -> Evaluation:
     """Count everything that scoring needs. Without training rows there is no translation memory, and every row is new."""
     sources = [flatten(row["en"], "en") for row in test]
@@ -83,8 +93,7 @@ def evaluate(test: Sequence[Row], train: Sequence[Row], outputs: Mapping[str, Ou
         for name, texts in everyone.items()
     }
     for name, output in outputs.items():
-        if output.likelihoods is not None:
-            statistics[name] |= {metric.name: output.likelihoods for metric in MEASURED}
+        statistics[name] |= output.measured
     statistics[REFERENCE] = {metric.name: metric.statistics(references, references, sources) for metric in alone}
     return Evaluation(
         rows=list(test),
@@ -145,6 +154,7 @@ def summarise(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
         "gain_over_memory": gain(evaluation, TUNED, MEMORY, everywhere, params),
         "length_ratio": {name: _length_ratio(evaluation.statistics[name][BLEU.name]) for name in systems},
         "empty": {name: sum(not text.strip() for text in evaluation.outputs[name]) for name in systems},
+        "skipped": {"comet": reason} if (reason := comet.why_not(params.comet)) else {},
         "signature": {
             metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in evaluation.metrics
         },

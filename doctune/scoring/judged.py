@@ -11,8 +11,11 @@ from pathlib import Path
 
 from doctune.degeneration import DEGENERATE
 from doctune.lint.metric import STYLE
+from doctune.scoring import comet
 from doctune.scoring.likelihood import MEASURED
-from doctune.scoring.metrics import BLEU, CHRF, ROUGE_L, TER, Metric
+from doctune.scoring.metrics import BLEU, CHRF, Metric
+from doctune.scoring.rouge import ROUGE_L
+from doctune.scoring.ter import TER
 from doctune.structure.metric import STRUCTURE, STRUCTURE_ROWS
 from doctune.terms.metric import metric_of
 
@@ -25,6 +28,6 @@ def judged(glossary: Path) -> tuple[Metric, ...]:
     return (metric_of(glossary), STRUCTURE, STRUCTURE_ROWS, STYLE, DEGENERATE)
 
 
-def all_metrics(glossary: Path) -> tuple[Metric, ...]:
-    """Every metric in the order of tables; those of `MEASURED` are of models, not of texts."""
-    return COMPARED + judged(glossary) + MEASURED
+def all_metrics(glossary: Path, checkpoint: str = "") -> tuple[Metric, ...]:
+    """Every metric in the order of tables; the last ones are of models, not of texts."""
+    return COMPARED + judged(glossary) + MEASURED + (comet.metric_of(checkpoint),)

@@ -1,8 +1,8 @@
 """Perplexity: how much the reference surprises a model, from what its translate stage measured.
 
-    stats = likelihoods(translated, references)          # (rows, 3): nats, tokens of the model, characters
-    score(PERPLEXITY, stats)                             # 3.4: as unsure as between 3.4 tokens at each
-    score(PERPLEXITY_CHARACTER, stats)                   # a character's: compares models of different tokenizers
+    stats = likelihoods(translated, references)["perplexity"]    # (rows, 3): nats, tokens of the model, characters
+    score(PERPLEXITY, stats)                                     # 3.4: as unsure as between 3.4 tokens at each
+    score(PERPLEXITY_CHARACTER, stats)                           # a character's: compares models of different tokenizers
 
 exp(nats / tokens) of the whole corpus, as training's validation has it.
 """
@@ -16,15 +16,16 @@ import numpy as np
 from doctune.scoring.metrics import Array, Metric
 
 
-def likelihoods(translated: Sequence[Mapping[str, Any]], references: Sequence[str]) -> Array | None:
-    """(rows, 3), or nothing where a row was not measured: a system that only gave its texts."""
+def likelihoods(translated: Sequence[Mapping[str, Any]], references: Sequence[str]) -> dict[str, Array]:
+    """(rows, 3) by metric; none where a row was not measured: a system that only gave its texts."""
     if not all("nats" in row for row in translated):
-        return None
+        return {}
     counts = [
         (row["nats"], row["tokens"], len(reference) if row["tokens"] else 0)
         for row, reference in zip(translated, references, strict=True)
     ]
-    return np.array(counts, dtype=np.float64)
+    counted = np.array(counts, dtype=np.float64)
+    return {metric.name: counted for metric in MEASURED}
 
 
 def _perplexity(unit: int, sums: Array) -> Array:

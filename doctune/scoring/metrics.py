@@ -6,7 +6,7 @@
 A metric is three functions: text to counts per row, summed counts to a score, and its signature. Whatever adds up over
 rows (TER, ROUGE-L, precision of kept markup) fits, and then has slices, intervals and paired tests for nothing. Counts
 come from sacreBLEU and the scores equal its own; resamples, interval bounds and p-values follow its `--confidence`,
-`--paired-bs` and `--paired-ar`. ROUGE-L, which sacreBLEU lacks, is over the tokens of its BLEU.
+`--paired-bs` and `--paired-ar`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -88,57 +88,6 @@ def chrf(sums: Array) -> Array:
     return np.where(precision + recall > 0, score, 0.0)
 
 
-def ter(sums: Array) -> Array:
-    """TER of summed counts (..., 2): edits, length of the reference. May exceed 100."""
-    edits, length = sums[..., 0], sums[..., 1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(length > 0, 100.0 * edits / length, np.where(edits > 0, 100.0, 0.0))
-
-
-def rouge_l(sums: Array) -> Array:
-    """ROUGE-L of summed counts (..., 3): lengths of hypothesis and reference, of their longest common subsequences.
-
-    F1 of the whole corpus (precision: common over hypothesis tokens, recall: over reference tokens); no stemming.
-    """
-    lengths = sums[..., 0] + sums[..., 1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(lengths > 0, 200.0 * sums[..., 2] / lengths, 0.0)
-
-
-def _rouge_statistics(hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array:
-    from rapidfuzz.distance import LCSseq
-    from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
-
-    _check_paired(hypotheses, references)
-    tokenize = TokenizerZh()
-    pairs = [(tokenize(hyp).split(), tokenize(ref).split()) for hyp, ref in zip(hypotheses, references, strict=True)]
-    return np.array([(len(hyp), len(ref), LCSseq.similarity(hyp, ref)) for hyp, ref in pairs], dtype=np.float64)
-
-
-def _rouge_signature(samples: int, seed: int) -> str:
-    from sacrebleu import __version__
-
-    return f"nrefs:1|bs:{samples}|seed:{seed}|case:mixed|eff:no|tok:zh|f:1|aggregate:corpus|version:{__version__}"
-
-
-def _ter_statistics(hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array:
-    from doctune.scoring.ter import edits
-
-    _check_paired(hypotheses, references)
-    words: Any = _sacre_ter()
-    pairs = [
-        [words._preprocess_segment(text).split() for text in pair] for pair in zip(hypotheses, references, strict=True)
-    ]
-    return np.array([(edits(hyp, ref), len(ref)) for hyp, ref in pairs], dtype=np.float64)
-
-
-def _sacre_ter() -> "SacreMetric":
-    from sacrebleu.metrics.ter import TER as SacreTER
-
-    # Tercom leaves Chinese as one word unless both are set: then a character is a word.
-    return SacreTER(normalized=True, asian_support=True, case_sensitive=True)
-
-
 def _sacre_bleu() -> "SacreMetric":
     from sacrebleu.metrics.bleu import BLEU as SacreBLEU
 
@@ -154,27 +103,25 @@ def _sacre_chrf() -> "SacreMetric":
 def _statistics(
     make: Callable[[], "SacreMetric"], hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()
 ) -> Array:
-    _check_paired(hypotheses, references)
+    check_paired(hypotheses, references)
     # sacreBLEU has no public way to counts per row; its own significance tests go through this method too.
     return np.asarray(make()._extract_corpus_statistics(hypotheses, [references]), dtype=np.float64)
 
 
-def _check_paired(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def check_paired(hypotheses: Sequence[str], references: Sequence[str]) -> None:
     if not hypotheses or len(hypotheses) != len(references):
         raise ValueError(f"wanted a hypothesis for each reference, got {len(hypotheses)} and {len(references)}")
 
 
-def _signature(make: Callable[[], "SacreMetric"], samples: int, seed: int) -> str:
+def sacre_signature(make: Callable[[], "SacreMetric"], samples: int, seed: int) -> str:
     metric: Any = make()
     metric.num_refs, metric.n_bootstrap, metric.seed = 1, samples, seed
     return str(metric.get_signature())
 
 
-BLEU = Metric("bleu", "BLEU", partial(_statistics, _sacre_bleu), bleu, partial(_signature, _sacre_bleu))
-CHRF = Metric("chrf", "chrF", partial(_statistics, _sacre_chrf), chrf, partial(_signature, _sacre_chrf))
-TER = Metric("ter", "TER", _ter_statistics, ter, partial(_signature, _sacre_ter), higher_is_better=False)
-ROUGE_L = Metric("rouge_l", "ROUGE-L", _rouge_statistics, rouge_l, _rouge_signature)
-METRICS = (BLEU, CHRF)  # what tables and plots lead with; `judged.ALL` is what is scored
+BLEU = Metric("bleu", "BLEU", partial(_statistics, _sacre_bleu), bleu, partial(sacre_signature, _sacre_bleu))
+CHRF = Metric("chrf", "chrF", partial(_statistics, _sacre_chrf), chrf, partial(sacre_signature, _sacre_chrf))
+METRICS = (BLEU, CHRF)  # what tables and plots lead with; `judged.all_metrics` is what is scored
 
 
 def share(sums: Array, of_nothing: float = 100.0) -> Array:

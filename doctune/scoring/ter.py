@@ -9,9 +9,14 @@ the trace that steers it, are sacreBLEU's.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.lib_ter import _BEAM_WIDTH, _MAX_SHIFT_CANDIDATES, BeamEditDistance, _shift
+from sacrebleu.metrics.ter import TER as SacreTER
+
+from doctune.scoring.metrics import Array, Metric, check_paired, sacre_signature
 
 
 class _Distance(BeamEditDistance):
@@ -57,3 +62,27 @@ def edits(hypothesis: Sequence[str], reference: Sequence[str]) -> int:
             return shifts + distance.now[0]
         shifts, words = shifts + 1, shifted
         distance.at(words)
+
+
+def ter(sums: Array) -> Array:
+    """TER of summed counts (..., 2): edits, length of the reference. May exceed 100."""
+    edits, length = sums[..., 0], sums[..., 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(length > 0, 100.0 * edits / length, np.where(edits > 0, 100.0, 0.0))
+
+
+def _statistics(hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array:
+    check_paired(hypotheses, references)
+    words = _sacre_ter()
+    pairs = [
+        [words._preprocess_segment(text).split() for text in pair] for pair in zip(hypotheses, references, strict=True)
+    ]
+    return np.array([(edits(hyp, ref), len(ref)) for hyp, ref in pairs], dtype=np.float64)
+
+
+def _sacre_ter() -> SacreTER:
+    # Tercom leaves Chinese as one word unless both are set: then a character is a word.
+    return SacreTER(normalized=True, asian_support=True, case_sensitive=True)
+
+
+TER = Metric("ter", "TER", _statistics, ter, partial(sacre_signature, _sacre_ter), higher_is_better=False)
