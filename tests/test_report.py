@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,12 +24,14 @@ from doctune.report.gather import Page, checked_gates, compare, curve_points, me
 from doctune.report.page import render, seen
 from doctune.report.systems import named_files, outputs_of
 from doctune.scoring import EvaluateParams
-from doctune.scoring.evaluation import Output, evaluate, general_summary, summarise
+from doctune.scoring.evaluation import Output, evaluate, general_summary, signatures, summarise
 from doctune.scoring.judged import all_metrics
 from doctune.scoring.report import largest_changes, slice_scores
 from doctune.terms.glossary import OWN
 
-PARAMS = EvaluateParams(bootstrap_samples=100, seed=3, largest_changes=5, glossary=str(OWN), general="general.jsonl")
+PARAMS = EvaluateParams(
+    bootstrap_samples=100, seed=3, largest_changes=5, glossary=str(OWN), general="general.jsonl", comet=""
+)
 TEXTS = [
     ("The lamp is lit at dusk.", "黄昏时点灯。", "灯在黄昏。", "黄昏时点亮灯。"),
     ("Set `depth` to 4.", "将 `depth` 设为 4。", "设深度为 4。", "将 `depth` 设为 4。"),
@@ -161,12 +164,13 @@ def test_every_score_of_every_system_is_there_by_its_label(page: Page, html: str
     assert "bleu" not in whole.scores["reference"] and "ter" not in whole.scores["memory"]
     assert list(general.scores) == ["base", "lora"] and list(general.differences) == ["lora minus base"]
     assert "reference" not in new.scores and set(whole.differences) >= {"full minus base", "lora minus base"}
-    measured = {"perplexity", "perplexity_character"}  # of models: these systems gave their texts alone
+    measured = {"perplexity", "perplexity_character", "comet"}  # of models: these systems gave their texts alone
     labels = [metric.label for metric in all_metrics(OWN) if metric.name not in measured]
     for label in labels:
         assert html.count(f'<tr><th scope="row">{escape(label)}<') == 6, label
     row = html.partition('<tr><th scope="row">BLEU</th>')[2].partition("</tr>")[0]
     assert row.count("<td") == 5 and row.rstrip().endswith("<td></td>")  # the reference has no BLEU: an empty cell
+    assert "Without COMET: evaluate.comet names no checkpoint." in html and "<dt>COMET</dt>" not in html
     assert "human reference" in html and "General text, 2 rows" in html
 
 
@@ -202,6 +206,35 @@ def test_metrics_json_with_metrics_nobody_told_the_page_of() -> None:
     ):
         assert text in html
     assert "nan" not in html
+
+
+def test_a_signature_names_the_checkpoint_of_comet() -> None:
+    assert "checkpoint:my/comet" in signatures(PARAMS.model_copy(update={"comet": "my/comet"}))["comet"]
+
+
+def test_the_page_is_an_artifact_of_the_run_that_trained_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, html: str
+) -> None:
+    """What register does, in a real store; a page that changed is logged again, one that did not is not."""
+    from mlflow import MlflowClient
+
+    from doctune.files import write_text
+    from doctune.registry import api as registry
+    from tests.test_registry import write_files
+
+    uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    path = tmp_path / "work" / "reports" / "report.html"
+    files = replace(write_files(tmp_path / "work"), page=path)
+    store = registry.connect(tmp_path)
+    run_id, _ = registry.ensure_run(store, files)
+    client = MlflowClient(uri)
+    for text in (html, html.replace("Translation report", "Another report")):
+        write_text(path, text)
+        assert registry.log_evaluation(store, run_id, files) and not registry.log_evaluation(store, run_id, files)
+        (logged,) = [item.path for item in client.list_artifacts(run_id, "evaluation") if item.path.endswith("html")]
+        assert logged == "evaluation/report.html"
+        assert Path(client.download_artifacts(run_id, logged)).read_text(encoding="utf-8") == text
 
 
 def test_metric_names_and_p_values() -> None:

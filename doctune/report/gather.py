@@ -19,7 +19,18 @@ import numpy as np
 from doctune.errors import DoctuneError
 from doctune.report.faults import Faults, faults, in_order
 from doctune.scoring import EvaluateParams
-from doctune.scoring.evaluation import MEMORY, Evaluation, Output, Selection, evaluate, gain, scores
+from doctune.scoring.comet import why_not
+from doctune.scoring.evaluation import (
+    MEMORY,
+    Evaluation,
+    Output,
+    Selection,
+    evaluate,
+    gain,
+    scores,
+    signatures,
+    with_comet,
+)
 from doctune.scoring.judged import REFERENCE
 from doctune.scoring.metrics import METRICS
 from doctune.scoring.report import LABELS, largest_changes, slice_scores
@@ -60,6 +71,7 @@ class Page:
     ratios: Mapping[str, Sequence[tuple[float, float]]]  # by system: (length over reference's, share of rows in %)
     changes: Sequence[Row]  # as from scoring.report.largest_changes
     signatures: Mapping[str, str]
+    skipped: Mapping[str, str]  # by metric: why it is missing
     curves: Mapping[str, Points] = field(default_factory=dict)  # by model, then by curve
     gates: Sequence[Row] = ()  # {gate, wanted, got, passed}; empty before a promotion was tried
     breakdowns: Sequence[Faults] = ()
@@ -90,6 +102,7 @@ def page_of(
         ratios={name: _ratios(evaluation.outputs[name], evaluation.references) for name in systems},
         changes=changes,
         signatures=summary["signature"],
+        skipped=summary.get("skipped", {}),
         curves=curves or {},
         gates=checked_gates(gates),
         breakdowns=breakdowns,
@@ -118,12 +131,12 @@ def compare(
     if general and pair[1] not in general[1]:
         raise DoctuneError(f"wanted general text by {pair[1]!r} too, as others are compared with it; it is missing")
     glossary = Path(params.glossary)
-    evaluation = evaluate(test, train, outputs, glossary)
+    evaluation = evaluate(test, train, with_comet(test, outputs, params.comet), glossary)
     summary = summary_of(evaluation, pair[1], params)
     if general:
         everywhere = np.ones(len(general[0]), dtype=bool)
-        elsewhere = _group(evaluate(general[0], [], general[1], glossary), pair[1], everywhere, params)
-        summary["general"] = {"rows": len(general[0]), **elsewhere}
+        elsewhere = evaluate(general[0], [], with_comet(*general, params.comet), glossary)
+        summary["general"] = {"rows": len(general[0]), **_group(elsewhere, pair[1], everywhere, params)}
     return page_of(
         evaluation,
         summary,
@@ -146,9 +159,8 @@ def summary_of(evaluation: Evaluation, over: str, params: EvaluateParams) -> dic
         REFERENCE: scores(evaluation, REFERENCE, everywhere, params),
         "new": _group(evaluation, over, evaluation.new, params) if evaluation.new.any() else {},
         "empty": {name: sum(not text.strip() for text in texts) for name, texts in evaluation.outputs.items()},
-        "signature": {
-            metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in evaluation.metrics
-        },
+        "skipped": {"comet": reason} if (reason := why_not(params.comet)) else {},
+        "signature": signatures(params),
     }
 
 

@@ -60,6 +60,7 @@ def render(page: Page) -> str:
         losses=_losses(page),
         slice_tables=_slice_tables(page),
         changes=_changes(page),
+        measured=set(metric_names([row for table in page.tables for row in table.scores.values()])),
         most_rows=MOST_ROWS,
         new_below=f"{NEW_BELOW:.0%}",
         metric=metric_label,

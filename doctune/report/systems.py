@@ -14,7 +14,8 @@ from doctune.scoring.evaluation import MEMORY, Output, output_of
 from doctune.scoring.judged import REFERENCE
 
 # systems that are there anyway, and keys beside which systems stand in metrics.json and changes.jsonl
-_KEYS = "id page kind en ref delta rows new_rows new general gain gain_over_memory gains length_ratio empty signature"
+_KEYS = """id page kind en ref delta
+rows new_rows new general gain gain_over_memory gains length_ratio empty skipped signature"""
 _TAKEN = frozenset((MEMORY, REFERENCE, *_KEYS.split()))
 
 

@@ -129,17 +129,14 @@ def form(key: Key) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["seen"] = seen
-    rows = [
-        {"item": number, "english": item.english, "texts": [place.text for place in item.places]}
-        for number, item in enumerate(key.items, 1)
-    ]
+    rows = [(number, item.english, [place.text for place in item.places]) for number, item in enumerate(key.items, 1)]
     data = {
         "sheet": key.sheet,
         "columns": columns(key.most_places),
         "places": key.most_places,
         "rows": [
-            {**row, "english": safe_cell(row["english"]), "texts": [safe_cell(text) for text in row["texts"]]}
-            for row in rows
+            {"item": number, "english": safe_cell(english), "texts": [safe_cell(text) for text in texts]}
+            for number, english, texts in rows
         ],
     }
     style = _STYLE.read_text(encoding="utf-8")
