@@ -41,10 +41,6 @@ Points = dict[str, list[tuple[float, float]]]
 RATIO_STEP = 0.1
 RATIO_END = 2.0  # the last bucket holds everything from here on
 
-_GROUPS = {
-    "new": "New rows",
-    "general": "General text, {rows:,} rows of no page of the site: what fine-tuning must not forget",
-}
 _INTERVAL = ("_low", "_high")
 _GATE = ("gate", "wanted", "got", "passed")
 
@@ -140,7 +136,7 @@ def compare(
     return page_of(
         evaluation,
         summary,
-        slice_scores(evaluation, params, tuple(evaluation.outputs)),
+        slice_scores(evaluation, params, in_order(evaluation)),
         largest_changes(evaluation, params.largest_changes, *pair),
         pair,
         curves=curves,
@@ -234,9 +230,14 @@ def _tables(summary: Row, systems: Sequence[str], pair: tuple[str, str]) -> list
     found = []
     for name, group in groups.items():
         if isinstance(group, Mapping) and (inside := _systems_in(group, systems)):
-            rows = group["rows"] if is_number(group.get("rows")) else 0
-            title = _GROUPS.get(name, name.replace("_", " ")) if name else "All rows"
-            found.append(Table(title.format(rows=rows), inside, _differences(group, pair)))
+            rows = f", {group['rows']:,} rows" if name and is_number(group.get("rows")) else ""
+            titles = {
+                "": "All rows",
+                "new": "New rows",
+                "general": f"General text{rows} of no page of the site: what fine-tuning must not forget",
+            }
+            title = titles.get(name, name.replace("_", " ") + rows)
+            found.append(Table(title, inside, _differences(group, pair)))
     return found
 
 
