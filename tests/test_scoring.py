@@ -456,6 +456,16 @@ def test_stage_writes_everything_and_the_same_bytes_again(
     assert bars == {name: summary[key]["bleu"] for name, key in zip(bars, (MEMORY, BASE, TUNED), strict=True)}
     assert {BASE, TUNED, MEMORY, "similarity"} <= set(json.loads(written[0]["plots/similarity.json"])[0])
     assert summary["general"]["tuned"]["chrf"] == summary["tuned"]["chrf"]  # the same rows, here
+    html = written[0]["report.html"].decode("utf-8")
+    for told in (
+        "General text, ",
+        "human reference",
+        "Loss, tuned",
+        "Where it goes wrong",
+        "tuned minus base",
+        "Without COMET",
+    ):
+        assert told in html, told
     printed = capsys.readouterr().out
     assert "translation memory" in printed and f"{summary['tuned']['bleu']:.1f}" in printed
 
