@@ -19,6 +19,8 @@ source_app = typer.Typer(no_args_is_help=True, help="Where the documentation is 
 app.add_typer(source_app, name="source")
 models_app = typer.Typer(invoke_without_command=True, help="List the registered versions, newest first, or show one.")
 app.add_typer(models_app, name="models")
+review_app = typer.Typer(no_args_is_help=True, help="People judge translations: a blind sheet out, ratings back.")
+app.add_typer(review_app, name="review")
 
 
 @app.command()
@@ -235,6 +237,121 @@ def source_update() -> None:
     params = load_section(CrawlParams, "crawl")
     old, new = update(params, Path("source.lock.yaml"))
     print(f"{params.name}: " + ("nothing changed" if old == new else f"{old or 'nothing'} -> {new}"))
+
+
+@app.command()
+def report(
+    systems: Annotated[list[str], typer.Option("--system", help="NAME=FILE with hypotheses; may be repeated.")],
+    splits: Annotated[Path, typer.Option(help="The splits that were translated.")] = Path("data/splits"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the page goes.")] = Path("report.html"),
+    system: Annotated[
+        str | None, typer.Option("--compare", help="Whose changes are shown; by default the last.")
+    ] = None,
+    over: Annotated[str | None, typer.Option(help="What the others are compared with; by default the first.")] = None,
+    curves: Annotated[list[str] | None, typer.Option(help="NAME=FILE, train's curves.csv; may be repeated.")] = None,
+    gates: Annotated[Path | None, typer.Option(help="JSON list of {gate, wanted, got, passed}.")] = None,
+    general: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE with hypotheses of evaluate.general; may be repeated.")
+    ] = None,
+) -> None:
+    """Put any number of systems on one page that needs no network: scores, plots, the largest changes."""
+    from doctune.files import read_json, read_jsonl, write_text
+    from doctune.report.gather import compare, curve_points
+    from doctune.report.page import render
+    from doctune.report.systems import named_files, outputs_of
+    from doctune.scoring import EvaluateParams
+    from doctune.scoring.rows import check_general, check_splits
+    from doctune.section import PARAMS_FILE, load_section
+
+    home = Path() if PARAMS_FILE.exists() else Path(__file__).parents[1]
+    params = load_section(
+        EvaluateParams, "evaluate", PARAMS_FILE if PARAMS_FILE.exists() else home / "presets" / "embedded.yaml"
+    )
+    params = params.model_copy(update={"glossary": str(home / params.glossary), "general": str(home / params.general)})
+    files = named_files(systems)
+    test, train = read_jsonl(splits / "test.jsonl"), read_jsonl(splits / "train.jsonl")
+    check_splits(test, train, splits)
+    elsewhere = None
+    if general:
+        texts = read_jsonl(Path(params.general))
+        check_general(texts, Path(params.general))
+        elsewhere = (texts, outputs_of(texts, named_files(general)))
+    page = compare(
+        test,
+        train,
+        outputs_of(test, files),
+        params,
+        (system or list(files)[-1], over or next(iter(files))),
+        {name: curve_points(path) for name, path in named_files(curves or []).items()},
+        read_json(gates) if gates else (),
+        elsewhere,
+    )
+    write_text(out, render(page))
+    print(f"{len(files)} systems on {len(test):,} rows: {out}")
+
+
+@review_app.command("export")
+def review_export(
+    systems: Annotated[
+        list[str] | None, typer.Option("--system", help="NAME=FILE with hypotheses; by default base and tuned.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows of the test set are drawn.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the draw and of the shuffling.")] = 17,
+    reference: Annotated[bool, typer.Option(help="Let the human translation be judged beside the systems.")] = False,
+    splits: Annotated[Path, typer.Option(help="The splits that were translated.")] = Path("data/splits"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder: raters/ to send, key.json to keep.")] = Path(
+        "review"
+    ),
+) -> None:
+    """Write a blind sheet, as CSV and as a form for the browser, and the key that un-blinds it."""
+    from doctune.files import read_jsonl
+    from doctune.report.systems import named_files, outputs_of
+    from doctune.review.sheet import REFERENCE, make_key, write_sheet
+    from doctune.scoring.rows import TEST_FIELDS, check_rows
+    from doctune.text import flatten
+
+    test = read_jsonl(splits / "test.jsonl")
+    check_rows(test, TEST_FIELDS, splits / "test.jsonl")
+    files = systems or [f"{name}=data/hypotheses/{name}.jsonl" for name in ("base", "tuned")]
+    outputs = {name: output.texts for name, output in outputs_of(test, named_files(files)).items()}
+    if reference:
+        outputs[REFERENCE] = [flatten(row["zh"], "zh") for row in test]
+    write_sheet(make_key(test, outputs, rows, seed), out)
+    print(f"{rows:,} rows of {len(outputs)} systems: send {out / 'raters'}, keep {out / 'key.json'}")
+
+
+@review_app.command("import")
+def review_import(
+    files: Annotated[list[Path], typer.Argument(help="CSV files that raters sent back.")],
+    key: Annotated[Path, typer.Option(help="The key.json of the sheet.")] = Path("review/key.json"),
+) -> None:
+    """Check and un-blind ratings, print what they say, and log it to MLflow."""
+    from dataclasses import asdict
+
+    from doctune.registry.reviews import log_review
+    from doctune.registry.store import connect
+    from doctune.review.ratings import read_ratings
+    from doctune.review.sheet import read_key
+    from doctune.review.verdict import verdict
+
+    asked = read_key(key)
+    ratings = read_ratings(files, asked)
+    found = verdict(ratings, asked.systems)
+    log_review(connect(), asked.sheet, found, [asdict(rating) for rating in ratings])
+    print(f"{found['raters']} raters, {found['items']} of {len(asked.items)} items, {found['ratings']} ratings")
+    for name, mean in found["systems"].items():
+        print(f"{name}: {mean['mean']:.2f} ({mean['low']:.2f} to {mean['high']:.2f}), {mean['items']} items")
+    for row in found["preferences"]:
+        counts = f"{row['wins']} won, {row['ties']} tied, {row['losses']} lost"
+        print(f"{row['system']} against {row['over']}: {counts}, p = {row['p_value']:.4f}")
+    print(
+        "Krippendorff's alpha: "
+        + (
+            "none, no item has two ratings that differ from others"
+            if found["alpha"] is None
+            else f"{found['alpha']:.2f}"
+        )
+    )
 
 
 @app.command()

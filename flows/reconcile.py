@@ -58,6 +58,7 @@ def reconcile_mlflow(root: Path, register: str, export: str, exported: bool) -> 
         register_report=Path(options["out"]),
         onnx=Path(shipped["onnx"]) if exported else None,
         export_report=Path(shipped["report"]) if exported else None,
+        page=Path(options["page"]),
     )
     store, params = registry.connect(root), load_section(registry.RegisterParams, "register")
     repaired = registry.reconcile(store, params, files, Path(options["split-report"]))

@@ -3,11 +3,13 @@
     python -m tasks.evaluate --splits data/splits \\
         --base data/hypotheses/base.jsonl --tuned data/hypotheses/tuned.jsonl \\
         --general-base data/hypotheses/base.general.jsonl --general-tuned data/hypotheses/tuned.general.jsonl \\
-        --metrics reports/metrics.json --plots reports/plots --changes reports/changes.jsonl
+        --curves reports/train/curves.csv --metrics reports/metrics.json --plots reports/plots \\
+        --changes reports/changes.jsonl --page reports/report.html
 
     data/splits/{train,test}.jsonl + hypotheses  ->  metrics.json     scores, intervals, differences, signatures
                                                      plots/           tables for `dvc plots`, PNG pictures
                                                      changes.jsonl    largest gains and losses; changes.md for reading
+                                                     report.html      all of it and the loss curves on one page, offline
 """
 
 from pathlib import Path
@@ -25,8 +27,20 @@ At = Annotated[Path, typer.Option()]
 
 
 def main(
-    splits: At, base: At, tuned: At, general_base: At, general_tuned: At, metrics: At, plots: At, changes: At
+    splits: At,
+    base: At,
+    tuned: At,
+    general_base: At,
+    general_tuned: At,
+    curves: At,
+    metrics: At,
+    plots: At,
+    changes: At,
+    page: At,
 ) -> None:
+    from doctune.report.faults import faults
+    from doctune.report.gather import curve_points, page_of
+    from doctune.report.page import render
     from doctune.scoring.evaluation import (
         BASE,
         TUNED,
@@ -61,9 +75,20 @@ def main(
     elsewhere = evaluate(general, [], outputs(general, general_base, general_tuned), glossary)
     summary = summarise(evaluation, params) | {"general": general_summary(elsewhere, params)}
     found = largest_changes(evaluation, params.largest_changes)
-    write_plots(plots, summary, slice_scores(evaluation, params))
+    by_slice = slice_scores(evaluation, params)
+    write_plots(plots, summary, by_slice)
     write_jsonl(changes, found)
     write_text(table, changes_markdown(found))
+    facts = page_of(
+        evaluation,
+        summary,
+        by_slice,
+        found,
+        (TUNED, BASE),
+        curves={TUNED: curve_points(curves)},
+        breakdowns=faults(evaluation, glossary, TUNED),
+    )
+    write_text(page, render(facts))
     write_json(metrics, summary)
     _print(summary)
 

@@ -3,7 +3,7 @@
     python -m tasks.register --base models/base --model models/tuned --splits data/splits \\
         --metrics reports/metrics.json --changes reports/changes.md --plots reports/plots \\
         --curves reports/train/curves.csv --train-report reports/train/train.json \\
-        --split-report reports/split.json --out reports/register.json
+        --split-report reports/split.json --page reports/report.html --out reports/register.json
 
     models/tuned (+ base) + reports  ->  MLflow         run with curves, scores, tables; version with alias challenger
                                          register.json  name and content hashes, no id of MLflow's
@@ -28,12 +28,13 @@ def main(
     curves: Path,
     train_report: Path,
     split_report: Path,
+    page: Path,
     out: Path,
 ) -> None:
     from doctune.registry import api as registry
 
     params = load_section(registry.RegisterParams, "register")
-    files = registry.Files(base, model, splits, metrics, changes, plots, curves, train_report, DVC_LOCK)
+    files = registry.Files(base, model, splits, metrics, changes, plots, curves, train_report, DVC_LOCK, page=page)
     digest = registry.model_hash(files)
     store = registry.connect()
     run_id, replayed = registry.ensure_run(store, files)

@@ -426,12 +426,15 @@ def write_inputs(folder: Path, base: list[dict[str, Any]]) -> dict[str, Path]:
     params = "evaluate:\n  bootstrap_samples: 100\n  seed: 4\n  largest_changes: 2\n"
     params += f"  glossary: {OWN}\n  general: general.jsonl\n  comet: ''\n"
     (folder / "params.yaml").write_text(params, encoding="utf-8")
+    (folder / "curves.csv").write_text("step,seconds,loss,eval_loss\n10,1.0,3.1,\n20,2.0,2.4,2.6\n", encoding="utf-8")
     systems = ("base", "tuned", "general-base", "general-tuned")
-    return {"splits": Path("splits"), **{name.replace("-", "_"): Path(f"{name}.jsonl") for name in systems}}
+    files = {name.replace("-", "_"): Path(f"{name}.jsonl") for name in systems}
+    return {"splits": Path("splits"), **files, "curves": Path("curves.csv")}
 
 
 def outputs_in(name: str) -> dict[str, Path]:
-    return {"metrics": Path(name, "metrics.json"), "plots": Path(name, "plots"), "changes": Path(name, "changes.jsonl")}
+    files = {"metrics": "metrics.json", "plots": "plots", "changes": "changes.jsonl", "page": "report.html"}
+    return {option: Path(name, file) for option, file in files.items()}
 
 
 def test_stage_writes_everything_and_the_same_bytes_again(
@@ -446,13 +449,23 @@ def test_stage_writes_everything_and_the_same_bytes_again(
         written.append({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()})
     assert written[0] == written[1]
     plots = {f"plots/{stem}.{end}" for stem in ("scores", "kind", "words", "similarity") for end in ("json", "png")}
-    assert set(written[0]) == {"metrics.json", "changes.jsonl", "changes.md"} | plots
+    assert set(written[0]) == {"metrics.json", "changes.jsonl", "changes.md", "report.html"} | plots
     assert all(content.startswith(b"\x89PNG") for path, content in written[0].items() if path.endswith(".png"))
     summary = json.loads(written[0]["metrics.json"])
     bars = {row["bar"]: row["bleu"] for row in json.loads(written[0]["plots/scores.json"])}
     assert bars == {name: summary[key]["bleu"] for name, key in zip(bars, (MEMORY, BASE, TUNED), strict=True)}
     assert {BASE, TUNED, MEMORY, "similarity"} <= set(json.loads(written[0]["plots/similarity.json"])[0])
     assert summary["general"]["tuned"]["chrf"] == summary["tuned"]["chrf"]  # the same rows, here
+    html = written[0]["report.html"].decode("utf-8")
+    for told in (
+        "General text, ",
+        "human reference",
+        "Loss, tuned",
+        "Where it goes wrong",
+        "tuned minus base",
+        "Without COMET",
+    ):
+        assert told in html, told
     printed = capsys.readouterr().out
     assert "translation memory" in printed and f"{summary['tuned']['bleu']:.1f}" in printed
 

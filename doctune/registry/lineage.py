@@ -46,6 +46,7 @@ class Files:
     register_report: Path | None = None
     onnx: Path | None = None
     export_report: Path | None = None
+    page: Path | None = None  # the report as one HTML page, where the caller has one
 
     @property
     def is_adapter(self) -> bool:

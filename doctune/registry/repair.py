@@ -84,9 +84,8 @@ def log_evaluation(store: Store, run_id: str, files: Files) -> bool:
 
     client = store.client
     run = client.get_run(run_id)
-    digest = hash_path(
-        *(path for path in (files.metrics, files.changes, files.plots, files.train_report) if path.exists())
-    )
+    parts = (files.metrics, files.changes, files.plots, files.train_report, files.page)
+    digest = hash_path(*(path for path in parts if path is not None and path.exists()))
     if run.data.tags.get(EVALUATION) == digest:
         return False
     wanted = lineage(files, store.root)
@@ -100,6 +99,8 @@ def log_evaluation(store: Store, run_id: str, files: Files) -> bool:
     client.log_artifact(run_id, str(files.metrics), "evaluation")
     if files.changes.exists():
         client.log_artifact(run_id, str(files.changes), "evaluation")
+    if files.page is not None and files.page.exists():
+        client.log_artifact(run_id, str(files.page), "evaluation")
     for picture in sorted(files.plots.glob("*.png")):
         client.log_artifact(run_id, str(picture), "evaluation/plots")
     for name, text in metrics.get("signature", {}).items():

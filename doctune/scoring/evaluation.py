@@ -166,10 +166,14 @@ def summarise(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
         "length_ratio": {name: _length_ratio(evaluation.statistics[name][BLEU.name]) for name in systems},
         "empty": {name: sum(not text.strip() for text in evaluation.outputs[name]) for name in systems},
         "skipped": {"comet": reason} if (reason := comet.why_not(params.comet)) else {},
-        "signature": {
-            metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in evaluation.metrics
-        },
+        "signature": signatures(params),
     }
+
+
+def signatures(params: EvaluateParams) -> dict[str, str]:
+    """How each metric was computed, by name; COMET's names its checkpoint."""
+    metrics = all_metrics(Path(params.glossary), params.comet)
+    return {metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in metrics}
 
 
 def general_summary(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def page_type(page: str) -> str:
     return folder if slash else "(root)"
 
 
-def slice_scores(evaluation: Evaluation, params: EvaluateParams) -> list[dict[str, Any]]:
+def slice_scores(
+    evaluation: Evaluation, params: EvaluateParams, systems: Sequence[str] = tuple(LABELS)
+) -> list[dict[str, Any]]:
     """One flat row per slice and system: group, slice, position, system, rows, and each metric with its interval."""
     return [
         {
@@ -77,14 +79,14 @@ def slice_scores(evaluation: Evaluation, params: EvaluateParams) -> list[dict[st
             **scores(evaluation, system, item.where, params),
         }
         for item in slices(evaluation)
-        for system in LABELS
+        for system in systems
     ]
 
 
-def largest_changes(evaluation: Evaluation, count: int) -> list[dict[str, Any]]:
-    """Up to `count` gains, best first, then up to `count` losses, worst first, by sentence chrF of tuned minus base."""
-    chrf = {system: CHRF.corpus(evaluation.statistics[system][CHRF.name]) for system in (BASE, TUNED)}
-    delta = np.round(chrf[TUNED] - chrf[BASE], 4)
+def largest_changes(evaluation: Evaluation, count: int, system: str = TUNED, over: str = BASE) -> list[dict[str, Any]]:
+    """Up to `count` gains, best first, then up to `count` losses, worst first, by sentence chrF of `system` minus `over`."""
+    chrf = {name: CHRF.corpus(evaluation.statistics[name][CHRF.name]) for name in (system, over)}
+    delta = np.round(chrf[system] - chrf[over], 4)
     order = np.argsort(-delta, kind="stable").tolist()
     gains = [row for row in order if delta[row] > 0][:count]
     losses = [row for row in reversed(order) if delta[row] < 0][:count]
@@ -95,7 +97,7 @@ def largest_changes(evaluation: Evaluation, count: int) -> list[dict[str, Any]]:
             "kind": evaluation.rows[row]["kind"],
             "en": evaluation.sources[row],
             "ref": evaluation.references[row],
-            **{system: evaluation.outputs[system][row] for system in (BASE, TUNED, MEMORY)},
+            **{name: texts[row] for name, texts in evaluation.outputs.items()},
             "delta": float(delta[row]),
         }
         for row in gains + losses

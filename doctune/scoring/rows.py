@@ -12,7 +12,7 @@ from doctune.errors import DoctuneError
 
 Row = dict[str, Any]
 
-_TEST_FIELDS = ("id", "en", "zh", "page", "kind")
+TEST_FIELDS = ("id", "en", "zh", "page", "kind")
 _TRAIN_FIELDS = ("en", "zh")
 _GENERAL_FIELDS = ("id", "en", "zh")
 
@@ -30,7 +30,7 @@ def check_rows(rows: Sequence[Row], fields: Sequence[str], where: Path) -> None:
 
 def check_splits(test: Sequence[Row], train: Sequence[Row], folder: Path) -> None:
     """Raise DoctuneError unless both splits have rows of the shape that evaluation needs."""
-    check_rows(test, _TEST_FIELDS, folder / "test.jsonl")
+    check_rows(test, TEST_FIELDS, folder / "test.jsonl")
     check_rows(train, _TRAIN_FIELDS, folder / "train.jsonl")
 
 

@@ -18,6 +18,9 @@ With P weights, T of them learning and Q held in 4 bits, t padded tokens in the 
 Of an encoder-decoder's tokens half pass through each side, so A and B are halved. With gradient checkpointing only the input of
 each layer is kept, and all of the widest one.
 
+It is what batches of one shape take. On a CPU memory grows over the first hundreds of updates, as pieces of many sizes are
+kept: a 7 M base with 4096 tokens a batch took 0.43 GB after 10 updates (estimate 0.5), 1.1 GB after 300.
+
 A QLoRA run shows more in its resident size by the size of the base's file, which stays mapped: such pages make way when memory
 is wanted, so they are not counted.
 """
