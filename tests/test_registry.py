@@ -784,7 +784,7 @@ def test_stage_registers_and_its_model_loads_where_doctune_is_not_installed(fres
     options = [
         f"--{name.replace('_', '-')}={getattr(files, name).relative_to(root)}"
         for name in ("base", "model", "splits", "metrics", "changes", "plots", "curves", "train_report")
-    ] + ["--split-report=reports/split.json"]
+    ] + ["--split-report=reports/split.json", "--page=reports/report.html"]
     command = [sys.executable, "-m", "tasks.register", *options, "--out=reports/register.json"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
     for _ in range(2):
