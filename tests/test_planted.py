@@ -77,7 +77,10 @@ def test_refused_by_its_own_gate(world: World, plant: Callable[[World], registry
     assert world.champion() is None
     version = registry.resolve(world.store, "doctune", number)
     tags = version.tags
-    [kept] = (registry.fetch(world.store, version.source) / "promotion").iterdir()
+    [kept], [page] = (
+        list((registry.fetch(world.store, version.source) / "promotion").glob(f"*.{end}")) for end in ("json", "html")
+    )
+    assert f'<th scope="row">{gate}</th><td class="failed">' in page.read_text(encoding="utf-8")
     assert json.loads(kept.read_text(encoding="utf-8"))["verdict"] == "refused"
     assert by in tags[f"gate.{gate}"] and tags["gate.smoke"].endswith("passed") and '"refused"' in tags["promotion"]
 

@@ -1,12 +1,12 @@
 """The numbers that gates ask for: what ships, the champion's and PyTorch's translations of the same test rows, scored.
 
-    found = gather(store, candidate, champion, knobs, places)
+    found, evaluation = gather(store, candidate, champion, knobs, places)
     found.scores["bleu"], found.against.p_value
 
 The test rows are those of the checkout; the gate "splits" asks that the candidate was made from the same splits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,9 @@ class Knobs:
     split: SplitParams
 
 
-def gather(store: Store, candidate: Version, champion: Version | None, knobs: Knobs, places: Places) -> Evidence:
+def gather(
+    store: Store, candidate: Version, champion: Version | None, knobs: Knobs, places: Places
+) -> tuple[Evidence, "Evaluation"]:
     """Translate, score and count. DoesNotRun where the candidate's package does not; DoctuneError for all else."""
     import numpy as np
 
@@ -85,7 +87,7 @@ def gather(store: Store, candidate: Version, champion: Version | None, knobs: Kn
         counts = leakage(train, [], test, knobs.split.near, NGRAMS)["test_in_train"]
         leaked = max(counts["identical"], counts["same_letters"], counts["near"], counts["ids"])
     base = read_jsonl(places.general_base) if general else []
-    return Evidence(
+    evidence = Evidence(
         smoke=problems(answers[SMOKE]),
         scores=scores(evaluation, CANDIDATE, everywhere, knobs.evaluate),
         parity=_bleu(evaluation, PYTORCH) - _bleu(evaluation, CANDIDATE) if PYTORCH in outputs else None,
@@ -96,6 +98,22 @@ def gather(store: Store, candidate: Version, champion: Version | None, knobs: Kn
         rolled_back=candidate.tags.get(ROLLED_BACK),
         against=against,
     )
+    return evidence, evaluation
+
+
+def page(evaluation: "Evaluation", gates: Sequence[Mapping[str, Any]], version: Version, knobs: Knobs) -> str:
+    """What people look at: the candidate beside the champion, or beside PyTorch where there is none, and the gates.
+
+    Empty where it was judged alone.
+    """
+    from doctune.report.gather import scored
+    from doctune.report.page import render
+
+    over = next((name for name in (CHAMPION, PYTORCH) if name in evaluation.outputs), None)
+    if over is None:
+        return ""
+    title = f"Version {version.number} of {version.name}, as it ships"
+    return render(scored(evaluation, knobs.evaluate, (CANDIDATE, over), gates=gates, title=title))
 
 
 def wanted(limits: PromoteParams) -> set[str]:

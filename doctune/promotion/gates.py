@@ -10,6 +10,7 @@ A first champion is asked the absolute gates only. A limit on a number that nobo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
+from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.promotion.params import PromoteParams
@@ -26,6 +27,11 @@ class Gate:
     got: str
     passed: bool
     short: str = ""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As the report wants it."""
+        return {"gate": self.gate, "wanted": self.wanted, "got": self.got, "passed": self.passed}
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, hash_text
-from doctune.promotion.evidence import Knobs, Places, gather
+from doctune.promotion.evidence import Knobs, Places, gather, page
 from doctune.promotion.gates import Evidence, Gate, judge, refused
 from doctune.promotion.shipped import DoesNotRun
 from doctune.registry.champions import DECISION, ROLLED_BACK, champion_of, move, promotion_lock, record
@@ -80,10 +80,6 @@ class Decision:
         table = [markdown_table(("gate", "got", "wanted", ""), cells), ""] if cells else []
         return "\n".join([*table, f"{literal(self.sentence)}."]) + "\n"
 
-    def rows(self) -> list[dict[str, Any]]:
-        """What each gate said, as the report wants it: gate, wanted, got, passed."""
-        return [{name: getattr(gate, name) for name in ("gate", "wanted", "got", "passed")} for gate in self.gates]
-
 
 def promote(
     store: Store,
@@ -114,9 +110,9 @@ def promote(
         say(
             f"judging version {candidate.number} against {f'champion {champion.number}' if champion else 'no champion'}"
         )
-        gates, numbers, runs = _judge(store, candidate, champion, knobs, places, force, say)
+        gates, numbers, shown = _judge(store, candidate, champion, knobs, places, force, say)
         passed = all(gate.passed for gate in gates)
-        verdict: Verdict = "passed" if passed else "forced" if force is not None and runs else "refused"
+        verdict: Verdict = "passed" if passed else "forced" if force is not None and numbers else "refused"
         decision = Decision(
             name,
             candidate.number,
@@ -128,7 +124,7 @@ def promote(
             key,
             numbers,
         )
-        record(store, name, candidate.number, asdict(decision), {_tag(gate): gate.text for gate in gates})
+        record(store, name, candidate.number, asdict(decision), {_tag(gate): gate.text for gate in gates}, shown)
         if verdict != "refused":
             how = "passed its gates" if passed else f"forced: {decision.reason}"
             move(store, name, candidate.number, champion.number if champion else None, how)
@@ -152,21 +148,22 @@ def _judge(
     places: Places,
     force: str | None,
     say: Callable[[str], None],
-) -> tuple[tuple[Gate, ...], dict[str, Any], bool]:
-    """Gates, numbers, and whether the candidate runs at all."""
+) -> tuple[tuple[Gate, ...], dict[str, Any], str]:
+    """Gates, numbers (none where the candidate does not even run), and the page to look at."""
     try:
         try:
-            evidence = gather(store, candidate, champion, knobs, places)
+            evidence, evaluation = gather(store, candidate, champion, knobs, places)
         except DoesNotRun:
             raise
         except DoctuneError as error:
             if force is None or champion is None:
                 raise
             say(f"judged without the champion: {error}")
-            evidence = gather(store, candidate, None, knobs, places)
+            evidence, evaluation = gather(store, candidate, None, knobs, places)
     except DoesNotRun as error:
-        return (Gate("smoke", "a model that runs in a fresh process", str(error), False),), {}, False
-    return judge(evidence, knobs.promote), _numbers(evidence), True
+        return (Gate("smoke", "a model that runs in a fresh process", str(error), False),), {}, ""
+    gates = judge(evidence, knobs.promote)
+    return gates, _numbers(evidence), page(evaluation, [gate.row for gate in gates], candidate, knobs)
 
 
 def _numbers(evidence: Evidence) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_text, write_json
+from doctune.files import hash_text, write_json, write_text
 from doctune.locks import hold
 from doctune.registry.packages import PREFIX
 from doctune.registry.store import LOCK_SECONDS, Store, told
@@ -82,8 +82,12 @@ def history(store: Store, name: str) -> list[Reign]:
 
 
 @told
-def record(store: Store, name: str, number: str, decision: Mapping[str, Any], gates: Mapping[str, str]) -> None:
+def record(
+    store: Store, name: str, number: str, decision: Mapping[str, Any], gates: Mapping[str, str], page: str = ""
+) -> None:
     """Keep a decision with its version: as promotion/NUMBER.TIME.json of the logged model, and in the version's tags.
+
+    `page` is what people look at, kept beside it as .html.
 
     The tags are each gate in words, then the whole as JSON, which says that all is there.
     """
@@ -92,6 +96,11 @@ def record(store: Store, name: str, number: str, decision: Mapping[str, Any], ga
     with tempfile.TemporaryDirectory(prefix="doctune-") as folder:
         file = Path(folder) / f"{number}.{str(decision.get('at', _now())).replace(':', '')}.json"
         write_json(file, decision)
+        if page:
+            write_text(file.with_suffix(".html"), page)
+            store.client.log_model_artifact(
+                version.source.removeprefix(PREFIX), str(file.with_suffix(".html")), DECISION
+            )
         store.client.log_model_artifact(version.source.removeprefix(PREFIX), str(file), DECISION)
     for key in [key for key in tags if key.startswith(GATE) and key.removeprefix(GATE) not in gates]:
         store.client.delete_model_version_tag(name, number, key)

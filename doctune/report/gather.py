@@ -128,20 +128,34 @@ def compare(
         raise DoctuneError(f"wanted general text by {pair[1]!r} too, as others are compared with it; it is missing")
     glossary = Path(params.glossary)
     evaluation = evaluate(test, train, with_comet(test, outputs, params.comet), glossary)
+    elsewhere = evaluate(general[0], [], with_comet(*general, params.comet), glossary) if general else None
+    return scored(evaluation, params, pair, curves, gates, elsewhere)
+
+
+def scored(
+    evaluation: Evaluation,
+    params: EvaluateParams,
+    pair: tuple[str, str],
+    curves: Mapping[str, Points] | None = None,
+    gates: Sequence[Row] = (),
+    elsewhere: Evaluation | None = None,
+    title: str = "Translation report",
+) -> Page:
+    """The page of any systems that were counted already, `elsewhere` on general text."""
     summary = summary_of(evaluation, pair[1], params)
-    if general:
-        everywhere = np.ones(len(general[0]), dtype=bool)
-        elsewhere = evaluate(general[0], [], with_comet(*general, params.comet), glossary)
-        summary["general"] = {"rows": len(general[0]), **_group(elsewhere, pair[1], everywhere, params)}
+    if elsewhere is not None:
+        everywhere = np.ones(len(elsewhere.rows), dtype=bool)
+        summary["general"] = {"rows": len(elsewhere.rows), **_group(elsewhere, pair[1], everywhere, params)}
     return page_of(
         evaluation,
         summary,
         slice_scores(evaluation, params, in_order(evaluation)),
         largest_changes(evaluation, params.largest_changes, *pair),
         pair,
+        title,
         curves=curves,
         gates=gates,
-        breakdowns=faults(evaluation, glossary, pair[0]),
+        breakdowns=faults(evaluation, Path(params.glossary), pair[0]),
     )
 
 
