@@ -107,7 +107,8 @@ def test_pieces_lose_nothing_of_either_text(hypothesis: str, reference: str) -> 
     assert "".join(piece.text for piece in found if piece.kind != "extra") == reference
 
 
-@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+# no subnormal numbers: a library that torch loads switches them off for the whole process
+@given(st.floats(-1e6, 1e6, allow_subnormal=False), st.floats(1e-3, 1e6))
 @settings(max_examples=60, deadline=None)
 def test_ticks_are_few_and_cover_the_values(least: float, span: float) -> None:
     ticks = _ticks(least, least + span)
