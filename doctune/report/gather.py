@@ -19,7 +19,6 @@ import numpy as np
 from doctune.errors import DoctuneError
 from doctune.report.faults import Faults, faults, in_order
 from doctune.scoring import EvaluateParams
-from doctune.scoring.comet import why_not
 from doctune.scoring.evaluation import (
     MEMORY,
     Evaluation,
@@ -27,8 +26,8 @@ from doctune.scoring.evaluation import (
     Selection,
     evaluate,
     gain,
+    notes,
     scores,
-    signatures,
     with_comet,
 )
 from doctune.scoring.judged import REFERENCE
@@ -168,9 +167,7 @@ def summary_of(evaluation: Evaluation, over: str, params: EvaluateParams) -> dic
         **_group(evaluation, over, everywhere, params),
         REFERENCE: scores(evaluation, REFERENCE, everywhere, params),
         "new": _group(evaluation, over, evaluation.new, params) if evaluation.new.any() else {},
-        "empty": {name: sum(not text.strip() for text in texts) for name, texts in evaluation.outputs.items()},
-        "skipped": {"comet": reason} if (reason := why_not(params.comet)) else {},
-        "signature": signatures(params),
+        **notes(evaluation, params),
     }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from doctune.errors import DoctuneError
-from doctune.scoring.metrics import Array, Metric
+from doctune.scoring.metrics import Array, Metric, not_of_texts, share
 
 PLACE = Path(".venv-comet/bin/comet-score")  # `make comet`
 
@@ -86,17 +86,9 @@ def _gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _mean(sums: Array) -> Array:
-    return 100.0 * sums[..., 0] / np.maximum(sums[..., 1], 1.0)
-
-
-def _texts(hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array:
-    raise TypeError("COMET needs a checkpoint: wanted the counts of judge(...), got texts")
-
-
 def _signature(checkpoint: str, samples: int, seed: int) -> str:
     return f"nrefs:1|bs:{samples}|seed:{seed}|checkpoint:{checkpoint}|times:100|version:1"
 
 
 def metric_of(checkpoint: str) -> Metric:
-    return Metric("comet", "COMET", _texts, _mean, partial(_signature, checkpoint))
+    return Metric("comet", "COMET", not_of_texts, partial(share, of_nothing=0.0), partial(_signature, checkpoint))

@@ -164,7 +164,14 @@ def summarise(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
         "gain": gain(evaluation, TUNED, BASE, everywhere, params),
         "gain_over_memory": gain(evaluation, TUNED, MEMORY, everywhere, params),
         "length_ratio": {name: _length_ratio(evaluation.statistics[name][BLEU.name]) for name in systems},
-        "empty": {name: sum(not text.strip() for text in evaluation.outputs[name]) for name in systems},
+        **notes(evaluation, params),
+    }
+
+
+def notes(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
+    """What stands beside scores: empty outputs by system, why a metric is missing, how each was computed."""
+    return {
+        "empty": {name: sum(not text.strip() for text in texts) for name, texts in evaluation.outputs.items()},
         "skipped": {"comet": reason} if (reason := comet.why_not(params.comet)) else {},
         "signature": signatures(params),
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from doctune.scoring.metrics import Array, Metric
+from doctune.scoring.metrics import Array, Metric, not_of_texts
 
 
 def likelihoods(translated: Sequence[Mapping[str, Any]], references: Sequence[str]) -> dict[str, Array]:
@@ -36,17 +36,18 @@ def _signature(of: str, samples: int, seed: int) -> str:
     return f"nrefs:1|bs:{samples}|seed:{seed}|of:{of}|forced:yes|log:e|version:1"
 
 
-def _texts(hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array:
-    raise TypeError("perplexity is a model's, not a text's: wanted likelihoods(...), got texts")
-
-
 PERPLEXITY = Metric(
-    "perplexity", "perplexity", _texts, partial(_perplexity, 1), partial(_signature, "token"), higher_is_better=False
+    "perplexity",
+    "perplexity",
+    not_of_texts,
+    partial(_perplexity, 1),
+    partial(_signature, "token"),
+    higher_is_better=False,
 )
 PERPLEXITY_CHARACTER = Metric(
     "perplexity_character",
     "perplexity of a character",
-    _texts,
+    not_of_texts,
     partial(_perplexity, 2),
     partial(_signature, "character"),
     higher_is_better=False,

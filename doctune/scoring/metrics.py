@@ -124,6 +124,11 @@ CHRF = Metric("chrf", "chrF", partial(_statistics, _sacre_chrf), chrf, partial(s
 METRICS = (BLEU, CHRF)  # what tables and plots lead with; `judged.all_metrics` is what is scored
 
 
+def not_of_texts(hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()) -> Array:
+    """The `statistics` of a metric whose counts come from a model, not from texts."""
+    raise TypeError("wanted the counts that a model measured (likelihood.py, comet.py), got texts")
+
+
 def share(sums: Array, of_nothing: float = 100.0) -> Array:
     """Per cent that summed counts (..., 2) make: the first in the second; `of_nothing` where the second is 0."""
     part, whole = sums[..., 0], sums[..., 1]
