@@ -84,6 +84,30 @@ def test_the_number_of_processes_is_what_params_say(monkeypatch):
         check_processes(1)
 
 
+DROPPED = """
+import os, signal, sys, time
+from doctune.training.processes import end_on_request
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)  # the handler runs here, and what it raises is dropped
+
+end_on_request()
+try:
+    Late()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("ended")
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_request_to_end_is_not_lost_in_a_destructor():
+    found = subprocess.run([sys.executable, "-c", DROPPED], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "ended\n", "")
+
+
 def test_a_single_model_is_called_as_it_is():
     assert as_forward("model", lambda model, x: (model, x), 3) == ("model", 3)
 

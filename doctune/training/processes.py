@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from doctune.errors import DoctuneError
 from doctune.machine import cores
 
 SHUTDOWN_SECONDS = 8  # for the others to end by themselves; flows stop a stage for good after 10
+AGAIN_SECONDS = 0.05
 
 
 def rank() -> int:
@@ -86,16 +88,30 @@ def launch(count: int, command: list[str]) -> None:
 def end_on_request() -> None:
     """In a launched process: a request to end works as an interrupt, so that `finally` blocks run.
 
-    The first counts: a terminal's interrupt reaches every process, and the launcher then asks each to end as well.
+    The first counts: a terminal's interrupt reaches every process, and the launcher then asks each to end as well. One that
+    comes while a destructor or a callback of the garbage collector runs, whose errors Python drops, is made again after it.
     """
+    usual = sys.unraisablehook
+
+    def answer(handler: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, handler)
 
     def interrupt(*_: Any) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        answer(signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupt)
+    def dropped(error: Any) -> None:
+        if not isinstance(error.exc_value, KeyboardInterrupt):
+            usual(error)
+        elif not sys.is_finalizing():
+            answer(interrupt)
+            again = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, [threading.main_thread().ident, signal.SIGTERM])
+            again.daemon = True
+            again.start()
+
+    sys.unraisablehook = dropped
+    answer(interrupt)
 
 
 def as_forward(model: Any, function: Callable[..., Any], *inputs: Any) -> Any:
