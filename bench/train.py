@@ -1,22 +1,27 @@
 """How fast doctune trains, beside transformers' Seq2SeqTrainer and TRL's SFTTrainer, on the same model and examples.
 
-    make bench-train                                       # about an hour on two cores; ends with one JSON line
+    make bench-train                                       # about an hour on two cores that multiply bf16; ends with one JSON line
     python -m bench.train --rounds 1 --updates 15 --without-loss       # a look
+    python -m bench.train --keep .doctune/bench-train.jsonl            # killed and started again, it goes on where it was
 
 Every side is a process of its own, in turns; medians over the rounds, ratios of medians. Of TRL's settings a short run each
 finds the fastest, which takes part. Examples are real pairs (a split's train.jsonl), tokenised once by base/'s tokenizer; models
 have the shapes of OPUS-MT and of Qwen2 at an eighth of its depth and width, with random weights. Peers run in an environment
-of their own (bench/peers.txt), on as many threads.
+of their own (bench/peers.txt), on as many threads, and in the number format that the processor is fastest in, as doctune does.
 """
 
 import argparse
 import json
+import os
+import platform
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +53,23 @@ def examples(pairs: Path) -> tuple[list[list[list[int]]], int]:
     return [[list(e.input_ids), list(e.labels)] for e in made], int(base.tokenizer.pad_token_id)
 
 
-def write_task(folder: Path, model: Any, pairs: list[list[list[int]]], pad: int, seq2seq: bool) -> Path:
+def write_task(folder: Path, model: Any, pairs: list[list[list[int]]], pad: int, precision: str, seq2seq: bool) -> Path:
     folder.mkdir()
     model.save_pretrained(folder / "model")
-    task = {"train": pairs[VALID:], "valid": pairs[:VALID], "pad": pad, "batch": 16, "seq2seq": seq2seq, "lora": LORA}
+    task = {
+        "train": pairs[VALID:],
+        "valid": pairs[:VALID],
+        "pad": pad,
+        "batch": 16,
+        "precision": precision,
+        "seq2seq": seq2seq,
+        "lora": LORA,
+    }
     (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
     return folder
 
 
-def marian(folder: Path, pairs: list[list[list[int]]], pad: int) -> Path:
+def marian(folder: Path, pairs: list[list[list[int]]], pad: int, precision: str) -> Path:
     import torch
     from transformers import MarianConfig, MarianMTModel
 
@@ -80,10 +93,10 @@ def marian(folder: Path, pairs: list[list[list[int]]], pad: int) -> Path:
         activation_function="swish",
         dropout=0.1,
     )
-    return write_task(folder, MarianMTModel(config), pairs, pad, seq2seq=True)
+    return write_task(folder, MarianMTModel(config), pairs, pad, precision, seq2seq=True)
 
 
-def qwen(folder: Path, pairs: list[list[list[int]]], pad: int) -> Path:
+def qwen(folder: Path, pairs: list[list[list[int]]], pad: int, precision: str) -> Path:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -101,7 +114,7 @@ def qwen(folder: Path, pairs: list[list[list[int]]], pad: int) -> Path:
     )
     prompt = list(range(100, 100 + PROMPT))
     rows = [[[*prompt, *source, *answer], [-100] * (PROMPT + len(source)) + answer] for source, answer in pairs]
-    return write_task(folder, Qwen2ForCausalLM(config), rows, pad, seq2seq=False)
+    return write_task(folder, Qwen2ForCausalLM(config), rows, pad, precision, seq2seq=False)
 
 
 def side(command: list[str]) -> dict[str, Any]:
@@ -112,12 +125,40 @@ def side(command: list[str]) -> dict[str, Any]:
     return result
 
 
-def matrix_rates() -> dict[str, float]:
-    """GFLOP/s of a square product in 32 bits and in bfloat16: the roof."""
+class Kept:
+    """What was measured, in a file of JSON lines where one is named: what this machine measured with this code is not measured
+    again. Rounds of different days are told apart by nothing: each has all sides in turn."""
+
+    def __init__(self, path: Path | None, **work: Any) -> None:
+        from doctune.files import hash_path, read_jsonl
+
+        about = Path("/proc/cpuinfo")
+        lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else [f": {platform.processor()}"]
+        processor = next((line for line in lines if "model name" in line), lines[0])
+        code = hash_path(ROOT / "doctune" / "training", SIDES, ROOT / "bench" / "peers.txt")
+        machine = {"processor": processor.partition(": ")[2], "cores": os.cpu_count()}
+        self.path, self.shared = path, {**machine, "code": code[:16], **work}
+        self.records = read_jsonl(path) if path and path.exists() else []
+
+    def measure(self, name: str, number: int, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        key = {**self.shared, "name": name, "round": number}
+        found = next((record["result"] for record in self.records if record.items() >= key.items()), None)
+        if found is None:
+            found = do()
+            if self.path:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({**key, "result": found}) + "\n")
+        print(f"round {number}: {name} {json.dumps(found)}", file=sys.stderr, flush=True)
+        return found
+
+
+def matrix_rates(precision: str) -> dict[str, float]:
+    """GFLOP/s of a square product in 32 bits and in the format trained in: the roof."""
     import torch
 
     rates = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for name in sorted({"fp32", precision}):
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
         one, two = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
         seconds = []
         for _ in range(12):
@@ -141,23 +182,28 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers/bin/python")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=60, help="measured updates of a side")
+    parser.add_argument("--keep", type=Path, help="a file that keeps what was measured, to go on from")
     parser.add_argument("--without-loss", action="store_true", help="leave the longer run out")
     options = parser.parse_args()
     from bench.sides.common import WARM_UP
+    from doctune.training.precision import fastest
 
+    precision = fastest()
     pairs, pad = examples(options.pairs)
+    kept = Kept(options.keep, precision=precision, updates=options.updates)
     updates = str(options.updates + WARM_UP)
     few = str(max(3, options.updates // 12) + WARM_UP)  # updates of Qwen2's, each of which takes the peer half a minute
     with tempfile.TemporaryDirectory(prefix="doctune-bench-") as scratch:
         tasks = {
-            "marian": marian(Path(scratch) / "marian", pairs, pad),
-            "qwen": qwen(Path(scratch) / "qwen", pairs, pad),
+            "marian": marian(Path(scratch) / "marian", pairs, pad, precision),
+            "qwen": qwen(Path(scratch) / "qwen", pairs, pad, precision),
         }
         ours, peers = [sys.executable, "-m", "bench.sides.ours"], str(options.peers)
         trl = [peers, str(SIDES / "sft.py"), str(tasks["qwen"])]
-        settings = {mode: side([*trl, mode, str(3 + WARM_UP)]) for mode in TRL_SETTINGS}
+        settings = {
+            mode: kept.measure(f"trl_{mode}", 0, partial(side, [*trl, mode, str(3 + WARM_UP)])) for mode in TRL_SETTINGS
+        }
         best = max(settings, key=lambda mode: float(settings[mode]["tokens_per_second"]))
-        print(f"TRL's settings: {json.dumps(settings)}; {best} takes part", file=sys.stderr, flush=True)
         sides = {
             "marian_doctune": [*ours, str(tasks["marian"]), "full", updates],
             "marian_plain": [peers, str(SIDES / "seq2seq.py"), str(tasks["marian"]), "plain", updates],
@@ -167,13 +213,12 @@ def main() -> None:
         }
         seen: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         rates: list[dict[str, float]] = []
-        for number in range(options.rounds):
-            rates.append(matrix_rates())
+        for number in range(1, options.rounds + 1):
+            rates.append(kept.measure("matrix", number, partial(matrix_rates, precision)))
             for name, command in sides.items():
-                seen[name].append(side(command))
-                print(f"round {number + 1}: {name} {json.dumps(seen[name][-1])}", file=sys.stderr, flush=True)
+                seen[name].append(kept.measure(name, number, partial(side, command)))
         speed = {n: statistics.median(r["tokens_per_second"] for r in results) for n, results in seen.items()}
-        roof = {name: statistics.median(rate[name] for rate in rates) for name in ("fp32", "bf16")}
+        roof = {name: statistics.median(rate[name] for rate in rates) for name in rates[0]}
         result: dict[str, Any] = {
             "tokens_per_second": {name: round(value, 1) for name, value in speed.items()},
             "peak_mb": {name: max(r["peak_mb"] for r in results) for name, results in seen.items()},
@@ -182,11 +227,16 @@ def main() -> None:
             "qwen_to_trl": round(speed["qwen_doctune"] / speed["qwen_trl"], 2),
             "trl_settings": {mode: round(found["tokens_per_second"], 1) for mode, found in settings.items()},
             "matrix_gflops": {name: round(rate) for name, rate in roof.items()},
-            "marian_share_of_roof": round(speed["marian_doctune"] * marian_flops(pairs) / 1e9 / roof["bf16"], 3),
+            "precision": precision,
+            "rounds": options.rounds,
+            "marian_share_of_roof": round(speed["marian_doctune"] * marian_flops(pairs) / 1e9 / roof[precision], 3),
         }
         if not options.without_loss:
             judged = [str(LOSS_UPDATES), "--judged"]
-            losses = {name: side([*sides[f"marian_{name}"][:-1], *judged]) for name in ("doctune", "grouped")}
+            losses = {
+                name: kept.measure(f"loss_{name}", 0, partial(side, [*sides[f"marian_{name}"][:-1], *judged]))
+                for name in ("doctune", "grouped")
+            }
             result["valid_loss"] = {name: round(found["valid_loss"], 4) for name, found in losses.items()}
             result["valid_loss_ratio"] = round(losses["doctune"]["valid_loss"] / losses["grouped"]["valid_loss"], 4)
     print(json.dumps(result))

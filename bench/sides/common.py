@@ -29,6 +29,9 @@ class Task:
         self.pad: int = task["pad"]
         self.batch: int = task["batch"]
         self.seq2seq: bool = task["seq2seq"]
+        self.precision: str = task[
+            "precision"
+        ]  # bf16 where the processor multiplies it, else fp32: a fast peer's choice
         self.lora: dict[str, Any] = task["lora"]
 
 

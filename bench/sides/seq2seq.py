@@ -1,4 +1,5 @@
-"""Peer of bench/train.py: transformers' Seq2SeqTrainer, `plain` (its defaults) or `grouped` (bf16 and batches of like length).
+"""Peer of bench/train.py: transformers' Seq2SeqTrainer, `plain` (its defaults) or `grouped`: batches of like length, and
+bf16 where the processor multiplies it.
 
 python bench/sides/seq2seq.py FOLDER plain 60 [--judged]
 """
@@ -19,7 +20,10 @@ judged = "--judged" in sys.argv
 options = {}
 if mode == "grouped":
     newer = int(transformers.__version__.split(".")[0]) >= 5
-    options = {"bf16": True, **({"train_sampling_strategy": "group_by_length"} if newer else {"group_by_length": True})}
+    options = {
+        "bf16": task.precision == "bf16",
+        **({"train_sampling_strategy": "group_by_length"} if newer else {"group_by_length": True}),
+    }
 if judged:  # the same recipe on both sides
     options |= {"learning_rate": 3e-4, "lr_scheduler_type": "cosine", "adam_beta2": 0.98, "warmup_steps": 20}
 

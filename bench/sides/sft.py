@@ -1,4 +1,5 @@
-"""Peer of bench/train.py: TRL's SFTTrainer with PEFT's LoRA, in bf16: `random`, `grouped` (by length) or `packed` batches.
+"""Peer of bench/train.py: TRL's SFTTrainer with PEFT's LoRA, in bf16 where the processor multiplies it: `random`, `grouped`
+(by length) or `packed` batches.
 
 python bench/sides/sft.py FOLDER grouped 12
 """
@@ -36,7 +37,7 @@ trainer = SFTTrainer(
     args=SFTConfig(
         output_dir=tempfile.mkdtemp(),
         max_steps=int(steps),
-        bf16=True,
+        bf16=task.precision == "bf16",
         gradient_checkpointing=False,
         completion_only_loss=True,
         use_cpu=True,

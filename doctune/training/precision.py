@@ -9,17 +9,23 @@ Format = Literal["bf16", "fp16", "fp32"]
 
 
 def number_format(params: TrainParams) -> Format:
-    """As asked; else bf16 where the hardware multiplies it, else fp16 on a GPU, else fp32."""
+    """As asked, or the fastest."""
     import torch
 
-    gpu = torch.cuda.is_available()
-    if params.precision == "fp16" and not gpu:
+    if params.precision == "fp16" and not torch.cuda.is_available():
         raise DoctuneError(
             "train.precision is fp16, which trains on a CUDA GPU only, and there is none here; set it to auto, bf16 or fp32"
         )
     if params.precision != "auto":
         return params.precision
-    if gpu:
+    return fastest()
+
+
+def fastest() -> Format:
+    """bf16 where the hardware multiplies it, else fp16 on a GPU, else fp32."""
+    import torch
+
+    if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if hardware else "fp32"
