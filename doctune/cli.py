@@ -57,10 +57,10 @@ def estimate(
     from doctune.params import effective
     from doctune.training.estimate import estimate
 
-    params = effective(None, overrides or []).train
+    params = effective(None, overrides or [])
     train, valid = (read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid"))
     with redirect_stdout(sys.stderr):  # the probe's own lines
-        found = estimate(base, train, valid, params)
+        found = estimate(base, train, valid, params.train, params.base.remote_code)
     table = Table(show_header=False)
     for name, value in found.rows():
         table.add_row(name, value)

@@ -48,7 +48,7 @@ def _adapt(base: Path, pages: Path, splits: Path, out: Path, report: Path, param
     from doctune.registry.store import connect
     from doctune.splitting import SplitParams
     from doctune.training.checkpoints import prune_runs
-    from doctune.training.watching import write_curves
+    from doctune.training.watching import ProgressFile, write_curves
     from doctune.trust import remote_code_allowed
     from tasks.train import curves_to
 
@@ -68,7 +68,7 @@ def _adapt(base: Path, pages: Path, splits: Path, out: Path, report: Path, param
         params.model_dump_json(),
         hash_path(base),
         hash_text(*texts.train, "\0", *texts.valid),
-        hash_path(CODE / "training", CODE / "adapting"),
+        hash_path(CODE / "training", CODE / "adapting", CODE / "models.py"),
     )
     work = CHECKPOINTS / key[:16]
     knobs = {"adapt": params.model_dump()}
@@ -76,7 +76,7 @@ def _adapt(base: Path, pages: Path, splits: Path, out: Path, report: Path, param
         hold(work / "lock", f"to adapt in {work}"),
         training_run(connect(), key, knobs, name=f"adapt-{key[:8]}") as run,
     ):
-        adapted = adapt(base, texts, params, work, [curves_to(run)], trusted)
+        adapted = adapt(base, texts, params, work, [ProgressFile("adapt"), curves_to(run)], trusted)
         save_adapted(adapted.loaded, base, out)
         facts = {
             "epochs": params.epochs,

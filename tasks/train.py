@@ -41,7 +41,12 @@ def train_key(params: TrainParams, base: Path, splits: Path) -> str:
         params.model_dump_json(exclude=WATCHING),
         hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
         hash_path(base),
-        hash_path(CODE / "training", CODE / "prompts", CODE / "placeholders.py", CODE / "text.py"),
+        hash_path(
+            *(
+                CODE / name
+                for name in ("training", "prompts", "models.py", "vocabulary.py", "placeholders.py", "text.py")
+            )
+        ),
         *([hash_path(CODE / "translation.py", CODE / "scoring/metrics.py")] if params.choose_by == "chrf" else []),
         *([hash_path(LOSSES)] if params.loss else []),
     )

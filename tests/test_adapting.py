@@ -270,6 +270,39 @@ def test_rows_longer_than_the_positions_are_refused(bases: dict[str, Path], tmp_
         adapt(bases["qwen"], texts, params(max_length=1024), tmp_path, [])
 
 
+def test_the_perplexity_is_that_of_the_model_s_own_loss(bases: dict[str, Path], tmp_path: Path) -> None:
+    """Rows of a few tokens, where one that nothing predicts would weigh."""
+    import math
+
+    import torch
+
+    from doctune.adapting.run import adapt, rows_of_tokens
+    from doctune.models import load_model
+
+    texts = own_texts(site(30), [], params(), near=0.8)
+    knobs = params(max_length=16, epochs=0.1, precision="fp32")
+    told = adapt(bases["qwen"], texts, knobs, tmp_path, []).facts["valid_perplexity"]["before"]
+    base = load_model(bases["qwen"])
+    base.model.eval()
+    total = count = 0
+    for row in rows_of_tokens(base.tokenizer, texts.valid, 16):
+        ids = torch.tensor([row])
+        with torch.no_grad():
+            total += base.model(input_ids=ids, labels=ids).loss.item() * (len(row) - 1)
+        count += len(row) - 1
+    assert told == pytest.approx(math.exp(total / count), rel=1e-3)
+
+
+def test_what_cannot_fit_is_refused(bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from doctune.adapting.run import adapt
+    from doctune.training import checks
+
+    monkeypatch.setattr(checks, "available_memory", lambda processes: 10**6)
+    texts = own_texts(site(30), [], params(), near=0.8)
+    with pytest.raises(DoctuneError, match="lower adapt.batch_tokens or adapt.max_length, or use a smaller base"):
+        adapt(bases["qwen"], texts, params(), tmp_path, [])
+
+
 def test_a_run_of_the_stage_learns_the_pages_and_is_on_record(
     bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from doctune.errors import DoctuneError
 from doctune.files import hash_path, write_jsonl
 from doctune.models import load_model
 from doctune.params import configure
@@ -15,7 +16,7 @@ from doctune.prompts import IGNORED, encode_pair
 from doctune.training.estimate import Estimate, Plan, Told, estimate
 from doctune.training.run import fine_tune
 from tests.test_training import params
-from tests.tiny import ROWS, tiny_marian, tiny_qwen
+from tests.tiny import ROWS, tiny_marian, tiny_qwen, tiny_yuan
 
 LONG = {"id": "f" * 16, "en": "Drain the node before you upgrade it. " * 12, "zh": "升级前先清空该节点。" * 12}
 
@@ -117,3 +118,23 @@ def test_the_command_touches_no_output(bases, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "tokens/s, measured" in done.stdout and "over 2 updates" in done.stdout and "step" not in done.stdout
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_the_updates_are_those_of_all_processes(bases, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    length = {"epochs": 8.0, "max_steps": -1}
+    two, accumulated = (
+        estimate(bases["marian"], ROWS, ROWS[:8], params(**length, **change))
+        for change in ({"processes": 2}, {"gradient_accumulation": 2})
+    )
+    assert two.plan == accumulated.plan and two.plan.updates > 0
+    assert "in one process instead of 2" in dict(two.rows())["tokens/s, measured"]
+    assert "in one process" not in dict(accumulated.rows())["tokens/s, measured"]
+
+
+def test_a_base_with_code_of_its_own_is_estimated_where_that_may_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = tiny_yuan(tmp_path / "base")
+    with pytest.raises(DoctuneError, match="code"):
+        estimate(base, ROWS, ROWS[:8], params())
+    assert estimate(base, ROWS, ROWS[:8], params(), remote_code=True).tokens_per_second > 0

@@ -4,12 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from doctune.models import load_model
+from doctune.errors import DoctuneError
+from doctune.models import Loaded, load_model
 from doctune.prompts import IGNORED, encode_pair
 from doctune.training import loss as module
 from doctune.training.data import collate
 from doctune.training.embeddings import lighten
-from doctune.training.loss import answer_logits, answer_loss
+from doctune.training.loss import answer_logits, answer_loss, check_own_loss
 from tests.tiny import ROWS, tiny_marian, tiny_qwen
 
 
@@ -131,3 +132,16 @@ def test_two_passes_and_one_backward(bases):
     lighten(model)
     both = gradients(model, answer_loss(model, batch) + answer_loss(model, batch))
     same({name: gradient / 2 for name, gradient in both.items()}, expected)
+
+
+def test_a_base_whose_loss_would_be_another_is_refused(bases):
+    from transformers import AutoModelForCausalLM, CohereConfig, GPT2Config
+
+    for base in bases.values():
+        check_own_loss(load_model(base))
+    qwen, width = load_model(bases["qwen"]), {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    cohere = CohereConfig(vocab_size=700, intermediate_size=64, logit_scale=0.5, pad_token_id=0, **width)
+    gpt2 = GPT2Config(vocab_size=700, n_embd=64, n_layer=1, n_head=4)
+    for config, said in ((cohere, "changes its logits after the output layer"), (gpt2, "is built in another way")):
+        with pytest.raises(DoctuneError, match=said):
+            check_own_loss(Loaded(AutoModelForCausalLM.from_config(config), qwen.tokenizer, qwen.recipe))

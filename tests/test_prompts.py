@@ -83,6 +83,12 @@ def test_a_tokenizer_without_the_symbols_is_refused(marian):
     check_tokenizer(Blind(), marian.recipe.model_copy(update={"placeholders": False}))
 
 
+def test_a_target_prefix_that_the_tokenizer_cannot_write_is_refused(marian):
+    recipe = marian.recipe.model_copy(update={"target_prefix": ">>cmn_Hans<< "})
+    with pytest.raises(DoctuneError, match=r"base.target_prefix is '>>cmn_Hans<< ', which the base's tokenizer cannot"):
+        check_tokenizer(marian.tokenizer, recipe)
+
+
 def test_a_folder_without_recipe_is_refused(tmp_path):
     with pytest.raises(DoctuneError, match="doctune.json does not exist"):
         read_recipe(tmp_path)

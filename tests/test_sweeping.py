@@ -28,6 +28,12 @@ def sweep(**changes) -> SweepParams:
     return validate(SweepParams, SWEEP | {"space": RATE} | changes, "sweep:")
 
 
+def test_a_trial_takes_as_much_an_update_as_the_processes_of_the_preset():
+    together = TRAIN.model_copy(update={"processes": 4, "gradient_accumulation": 3})
+    found = trial_params(together, sweep(), {"train.learning_rate": 1e-3}, "trial 1")
+    assert (found.processes, found.gradient_accumulation) == (1, 12)
+
+
 @pytest.mark.parametrize(
     ("key", "dimension", "message"),
     [

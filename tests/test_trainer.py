@@ -20,6 +20,7 @@ from doctune.training.compiling import check_compiler, compile_body, eager
 from doctune.training.custom_loss import load_loss
 from doctune.training.data import Batching, EncodedPairs, collate
 from doctune.training.loss import answer_logits
+from doctune.training.meter import Meter
 from doctune.training.precision import number_format
 from doctune.training.run import fine_tune
 from doctune.training.trainer import TranslationTrainer
@@ -249,6 +250,34 @@ def test_zero_eval_steps_are_an_epoch(bases, tmp_path):
     assert trained.facts["steps"] == -(-epoch * 3 // 2) and watch.evaluated == [epoch, trained.facts["steps"]]
     at = {e["step"]: e["epoch"] for e in trained.history}
     assert at[epoch] == 1.0 and last_checkpoint(tmp_path).endswith(f"-{trained.facts['steps']}")
+
+
+class Rates(TrainerCallback):
+    """The learning rate of each update."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_step_begin(self, args, state, control, lr_scheduler=None, **kwargs):
+        self.seen.append(lr_scheduler.get_last_lr()[0])
+
+
+@pytest.mark.parametrize("length", [{"max_steps": 12}, {"max_steps": -1, "epochs": 4.0}], ids=["steps", "epochs"])
+def test_the_last_third_of_a_plateau_decays(bases, tmp_path, length):
+    rates = Rates()
+    settings = params(schedule="warmup_stable_decay", warmup_ratio=0.0, **length)
+    updates = fine_tune(bases["marian"], ROWS, ROWS[:4], settings, tmp_path, [rates]).facts["steps"]
+    assert updates >= 12 and len(rates.seen) == updates
+    top = [rate for rate in rates.seen if rate == settings.learning_rate]
+    assert len(top) == updates - updates // 3 + 1  # the first update of the decay has the whole rate still
+    assert rates.seen[len(top) :] == sorted(rates.seen[len(top) :], reverse=True)
+
+
+def test_the_writing_of_checkpoints_is_no_training(bases, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(Meter, "pause", lambda self, began: pauses.append(began))
+    fine_tune(bases["marian"], ROWS, ROWS[:4], params(max_steps=4, eval_steps=2), tmp_path, [])
+    assert len(pauses) == 4  # two evaluations, two checkpoints
 
 
 def test_the_best_by_chrf_is_kept(bases, tmp_path, monkeypatch):

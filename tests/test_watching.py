@@ -125,6 +125,8 @@ def test_a_training_is_watched_in_every_place(marian, tmp_path, monkeypatch, cap
     assert (told.done, told.total, told.percent, told.seconds_left) == (12, 12, 100.0, 0.0)
     assert [point["step"] for point in told.points] == [1, 6, 10, 12]
     assert told.points[1]["eval_loss"] == float(rows[6]["eval_loss"]) and "validation loss" in told.text
+    for name in ("loss", "learning_rate", "tokens_per_second", "padding_share", "peak_memory_mb"):
+        assert told.points[2][name] == float(rows[10][name])
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if re.fullmatch(r"step 12/12 \(100 %\)  loss .* tokens/s  0:00 left", line)]
     took = measured(trained.history)

@@ -21,8 +21,8 @@ from doctune.adapting.texts import Texts
 from doctune.errors import DoctuneError
 from doctune.files import whole_dir
 from doctune.models import Loaded, load_model
-from doctune.prompts import Example
-from doctune.training.checks import check_length
+from doctune.prompts import IGNORED, Example
+from doctune.training.checks import check_plan
 from doctune.training.data import Examples
 from doctune.training.params import TrainParams, plain
 from doctune.training.run import Trained, run_training
@@ -32,11 +32,11 @@ WRITTEN_ANEW = ("*.safetensors", "*.safetensors.index.json", "config.json", "gen
 
 
 class TokenRows(Examples):
-    """Examples of documents whose every token is a label."""
+    """Examples of documents whose every token is a label, but for a row's first, which nothing predicts."""
 
     def __init__(self, tokenizer: Any, documents: Iterable[str], length: int):
         rows = rows_of_tokens(tokenizer, documents, length)
-        super().__init__(in_memory([Example(ids, ids, False, False) for ids in rows]))
+        super().__init__(in_memory([Example(ids, [IGNORED, *ids[1:]], False, False) for ids in rows]))
 
 
 def rows_of_tokens(tokenizer: Any, documents: Iterable[str], length: int) -> list[list[int]]:
@@ -55,10 +55,10 @@ def adapt(
 ) -> Trained:
     """Train all weights of `base` on `texts.train`, keep those of the lowest loss on `texts.valid`."""
     refuse_seq2seq(base, remote_code)
+    check_plan(base, run_params(params), remote_code, section="adapt")
     loaded = load_model(base, remote_code=remote_code)
     if loaded.tokenizer.eos_token_id is None:
         raise DoctuneError("adapt wants an end token between documents, but the base's tokenizer names no eos_token")
-    check_length(loaded.model, params.max_length, "adapt.max_length")
     train, valid = (TokenRows(loaded.tokenizer, part, params.max_length) for part in (texts.train, texts.valid))
     trained = run_training(loaded, train, valid, run_params(params), work, callbacks, measure_first=True)
     losses = [(entry["step"], entry["eval_loss"]) for entry in trained.history if "eval_loss" in entry]

@@ -47,20 +47,22 @@ def check_template(recipe: Recipe, seq2seq: bool, name: str) -> None:
 
 
 def check_tokenizer(tokenizer: Any, recipe: Recipe) -> None:
-    """Refuse a tokenizer that lacks what the template needs, or cannot write the recipe's placeholders (they would come
-    back as unknown tokens)."""
+    """Refuse a tokenizer that lacks what the template needs, or cannot write the recipe's placeholders or target prefix
+    (they would be unknown tokens)."""
     TEMPLATES[recipe.template].check(tokenizer)
-    if recipe.placeholders:
-        unknown = tokenizer.unk_token_id
-        lost = (
-            [s for s in SYMBOLS if unknown in tokenizer(s, add_special_tokens=False)["input_ids"]]
-            if unknown is not None
-            else []
+    unknown = tokenizer.unk_token_id
+
+    def lost(text: str) -> bool:
+        return unknown is not None and unknown in tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    if recipe.target_prefix and lost(recipe.target_prefix):
+        raise DoctuneError(
+            f"base.target_prefix is {recipe.target_prefix!r}, which the base's tokenizer cannot write; give a tag that its vocabulary has, or none"
         )
-        if lost:
-            raise DoctuneError(
-                f"base.placeholders is true, but the base's tokenizer cannot write {lost[0]} and {len(lost) - 1} more; set it to false"
-            )
+    if recipe.placeholders and (unwritten := [symbol for symbol in SYMBOLS if lost(symbol)]):
+        raise DoctuneError(
+            f"base.placeholders is true, but the base's tokenizer cannot write {unwritten[0]} and {len(unwritten) - 1} more; set it to false"
+        )
 
 
 def set_padding(tokenizer: Any, recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from doctune.errors import DoctuneError
 from doctune.section import validate
 from doctune.sweeping.params import Choices, Range, SweepParams, knob
-from doctune.training.params import TrainParams
+from doctune.training.params import TrainParams, in_one_process
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -55,8 +55,8 @@ def with_values(train: TrainParams, sweep: SweepParams, values: Mapping[str, Any
 def trial_params(train: TrainParams, sweep: SweepParams, values: Mapping[str, Any], where: str) -> TrainParams:
     """What the trial of these values trains with."""
     length = {"epochs": sweep.epochs, "max_steps": sweep.max_steps, "eval_steps": NEVER, "patience": 0}
-    alone = {"choose_by": "loss", "processes": 1, "reporters": []}  # the search compares losses, and watches for itself
-    drawn = with_values(train, sweep, values, where)
+    alone = {"choose_by": "loss", "reporters": []}  # the search compares losses, and watches for itself
+    drawn = in_one_process(with_values(train, sweep, values, where))
     return validate(TrainParams, {**drawn.model_dump(), **length, **alone}, f"{where}:")
 
 

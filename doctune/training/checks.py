@@ -20,14 +20,17 @@ from doctune.vocabulary import check_trimmable
 CLEARLY = 1.25  # an estimate is taken at its word from here on: it is right within a fifth (doctune.training.memory)
 
 
-def check_plan(base: Path, params: TrainParams, remote_code: bool = False) -> None:
-    """Refuse a method that does not fit the base and a run that does not fit in memory; says what the run will take."""
+def check_plan(base: Path, params: TrainParams, remote_code: bool = False, section: str = "train") -> None:
+    """Refuse a method that does not fit the base and a run that does not fit in memory; says what the run will take.
+
+    `section` of params.yaml has the run's knobs.
+    """
     model = skeleton(base, remote_code)
-    check_length(model, params.max_length)
+    check_length(model, params.max_length, f"{section}.max_length")
     check_method(model, params)
     need = estimate(measure(with_method(model, params), params), params, number_format(params) == "bf16")
-    available = available_memory()
-    check_memory(need, available)
+    available = available_memory(params.processes)
+    check_memory(need, available, section)
     print(f"memory: {need.text} of {available / 1e9:.1f} GB available", flush=True)
 
 
@@ -79,10 +82,13 @@ def check_targets(model: Any, targets: Sequence[str], knob: str, embeddings: boo
                 )
 
 
-def check_memory(need: Need, available: int) -> None:
+def check_memory(need: Need, available: int, section: str = "train") -> None:
     if need.total > CLEARLY * available:
+        others = (
+            "set train.gradient_checkpointing: true, or use train.method qlora or" if section == "train" else "or use"
+        )
         raise DoctuneError(
-            f"training wants {need.text}, but {available / 1e9:.1f} GB are available; lower train.batch_tokens or train.max_length, set train.gradient_checkpointing: true, or use train.method qlora or a smaller base"
+            f"training wants {need.text}, but {available / 1e9:.1f} GB are available; lower {section}.batch_tokens or {section}.max_length, {others} a smaller base"
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from doctune.progress import clock
-from doctune.training.params import TrainParams
+from doctune.training.params import TrainParams, in_one_process
 
 WARM_UP, MEASURED = 3, 10  # updates
 FORWARD_SHARE = 1 / 3  # of the arithmetic of a training step, the backward pass being twice the forward one
@@ -62,6 +62,7 @@ class Estimate:
     padding_share: float
     peak_memory_mb: float
     price_per_hour: float
+    processes: int = 1  # of the training; the probe is one
 
     @property
     def hours(self) -> float:
@@ -74,13 +75,14 @@ class Estimate:
     def rows(self) -> list[tuple[str, str]]:
         """The table of `doctune estimate`."""
         plan = self.plan
+        alone = f", in one process instead of {self.processes}" if self.processes > 1 else ""
         return [
             ("training rows", f"{plan.rows:,}"),
             ("of them cut at max_length", f"{plan.truncated:,}"),
             ("tokens an epoch, source and answer", f"{plan.tokens_per_epoch:,}"),
             ("tokens in all", f"{plan.tokens:,}"),
             ("updates", f"{plan.updates:,} ({plan.updates_per_epoch:,} an epoch), {plan.evaluations:,} evaluations"),
-            ("tokens/s, measured", f"{self.tokens_per_second:,.0f} over {self.probed} updates"),
+            ("tokens/s, measured", f"{self.tokens_per_second:,.0f} over {self.probed} updates{alone}"),
             ("padding, measured", f"{self.padding_share:.1%}"),
             ("peak memory of the probe", f"{self.peak_memory_mb:,.0f} MiB"),
             ("hours", f"{self.hours:.2f} ({clock(3600 * self.hours)})"),
@@ -157,14 +159,21 @@ def plan_of(params: TrainParams, valid_rows: int, state: Any, *, model: Any, tra
     )
 
 
-def estimate(base: Path, train: list[dict[str, Any]], valid: list[dict[str, Any]], params: TrainParams) -> Estimate:
-    """Measure what training on these rows takes; nothing is kept."""
+def estimate(
+    base: Path,
+    train: list[dict[str, Any]],
+    valid: list[dict[str, Any]],
+    params: TrainParams,
+    remote_code: bool = False,
+) -> Estimate:
+    """Measure what training on these rows takes; nothing is kept. Of several processes one does the work of all."""
     from doctune.training.run import fine_tune
 
-    probe = Probe(params, len(valid))
-    quiet = params.model_copy(update={"eval_steps": 10**9, "reporters": [], "choose_by": "loss", "processes": 1})
+    alone = in_one_process(params)
+    probe = Probe(alone, len(valid))
+    quiet = alone.model_copy(update={"eval_steps": 10**9, "reporters": [], "choose_by": "loss"})
     with tempfile.TemporaryDirectory(prefix="doctune-estimate-") as work, suppress(Probed):
-        fine_tune(base, train, valid, quiet, Path(work) / "probe", [probe])
+        fine_tune(base, train, valid, quiet, Path(work) / "probe", [probe], remote_code=remote_code)
     read = probe.read
     return Estimate(
         plan=probe.plan,
@@ -173,4 +182,5 @@ def estimate(base: Path, train: list[dict[str, Any]], valid: list[dict[str, Any]
         padding_share=read["padding_share"],
         peak_memory_mb=read["peak_memory_mb"],
         price_per_hour=params.price_per_hour,
+        processes=params.processes,
     )

@@ -13,9 +13,12 @@ from typing import Any
 
 import torch
 
+from doctune.errors import DoctuneError
+from doctune.models import Loaded
 from doctune.prompts import IGNORED
 from doctune.training.embeddings import shared_gradient
 
+SAME = 1e-3  # of the logits' spread: what two ways to them may differ by, rounding
 _STRIP = 8  # rows of logits that stay in the cache while they become a gradient
 _AT_ONCE = 1 << 27  # logits held together
 
@@ -45,6 +48,30 @@ def answer_logits(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torc
     model = plain(model)
     hidden, targets = _answers(model, batch)
     return _logits(model, hidden), targets
+
+
+def check_own_loss(loaded: Loaded) -> None:
+    """Refuse a base whose own forward pass does more with hidden states than its output layer does (scales or caps logits)."""
+    model, ids = loaded.model, torch.arange(5, 17, device=loaded.model.device).remainder(len(loaded.tokenizer))[None]
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            ours = answer_logits(model, batch)[0].float()
+            asked = batch if model.config.is_encoder_decoder else {"input_ids": ids}
+            own = model(**asked, use_cache=False).logits.float()[0]
+    except (AttributeError, TypeError) as error:
+        raise DoctuneError(
+            f"{type(plain(model)).__name__} is built in another way than doctune trains ({' '.join(str(error).split())}); take another base"
+        ) from error
+    finally:
+        model.train(training)
+    own = own if model.config.is_encoder_decoder else own[:-1]
+    if (ours - own).abs().max() > SAME * own.std():
+        raise DoctuneError(
+            f"{type(plain(model)).__name__} changes its logits after the output layer, which doctune's loss does not; take another base"
+        )
 
 
 def plain(model: Any) -> Any:

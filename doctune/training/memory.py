@@ -143,11 +143,11 @@ def estimate(shape: Shape, params: TrainParams, bf16: bool) -> Need:
     )
 
 
-def available_memory() -> int:
-    """Bytes left where training takes place: on the GPU, if there is one."""
+def available_memory(processes: int = 1) -> int:
+    """Bytes left to each of some processes where training takes place: on a GPU of its own, if there is one."""
     import torch
 
-    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else _free_memory()
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else _free_memory() // processes
 
 
 def _free_memory() -> int:

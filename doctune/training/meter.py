@@ -12,7 +12,7 @@ padding_share             of the tokens that went through the model, how many we
 peak_memory_mb            MiB: what torch had allocated on the accelerator at most; without one, the process's largest resident set
 seconds_left              at the pace since training began (or was resumed), evaluations included
 
-The first two leave evaluations out: `pause` after each.
+The first two leave evaluations and the writing of checkpoints out: `pause` after each.
 """
 
 import sys

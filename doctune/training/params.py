@@ -73,6 +73,12 @@ class TrainParams(Section):
     seed: int = Field(ge=0)
 
 
+def in_one_process(params: TrainParams) -> TrainParams:
+    """The same training for one process: it accumulates what the others would have taken of an update."""
+    accumulation = params.gradient_accumulation * params.processes
+    return params.model_copy(update={"processes": 1, "gradient_accumulation": accumulation})
+
+
 def plain(**knobs: Any) -> TrainParams:
     """A run that trains all weights with none of the options, other than `knobs`: a base made from scratch, or read on."""
     options = {

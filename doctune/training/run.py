@@ -17,6 +17,7 @@ from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import has_ended, last_checkpoint
 from doctune.training.checks import check_plan, check_template
 from doctune.training.data import Batching, EncodedPairs, Examples
+from doctune.training.loss import check_own_loss
 from doctune.training.memory import keep_few_shapes
 from doctune.training.methods import count_parameters, open_for_training
 from doctune.training.packing import check_packing
@@ -53,6 +54,7 @@ def fine_tune(
 
     Tokens are kept in the folder `tokens`, which runs share, or else in `work`. Code of the base's own runs with `remote_code`.
     """
+    keep_few_shapes()
     check_reporters(params)
     check_plan(base, params, remote_code)
     loaded = open_for_training(base, params, remote_code)
@@ -60,6 +62,7 @@ def fine_tune(
         loaded = trim(loaded, train)
     check_tokenizer(loaded.tokenizer, loaded.recipe)
     check_template(loaded.tokenizer, loaded.recipe, params.max_length)
+    check_own_loss(loaded)
     if params.packing:
         check_packing(loaded)
     folder = tokens or work / "tokens"
@@ -144,6 +147,9 @@ def run_training(
     trainer.remove_callback(PrinterCallback)
     if not params.eval_steps:
         arguments.eval_steps = arguments.save_steps = trainer.updates_per_epoch()
+    if params.schedule == "warmup_stable_decay":
+        updates = params.max_steps if params.max_steps > 0 else trainer.updates_per_epoch() * params.epochs
+        arguments.lr_scheduler_kwargs = {"num_decay_steps": max(1, int(updates) // 3)}
     checkpoint = first_alone(lambda: last_checkpoint(work))
     state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json") if checkpoint else None
     if state and has_ended(state):  # the Trainer would take one step too many
@@ -160,14 +166,12 @@ def _arguments(params: TrainParams, work: Path, precision: str, measure_first: b
 
     from doctune.training.trainer import Arguments
 
-    decay = {"num_decay_steps": max(1, params.max_steps // 3)} if params.schedule == "warmup_stable_decay" else {}
     found = Arguments(
         output_dir=str(work),
         num_train_epochs=params.epochs,
         max_steps=params.max_steps,
         learning_rate=params.learning_rate,
         lr_scheduler_type=params.schedule,
-        lr_scheduler_kwargs=decay,
         warmup_ratio=params.warmup_ratio,
         weight_decay=params.weight_decay,
         label_smoothing_factor=params.label_smoothing,

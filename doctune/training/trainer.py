@@ -126,6 +126,11 @@ class TranslationTrainer(Trainer):
         self.meter.pause(began)
         return metrics
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        began = time.perf_counter()
+        super()._save_checkpoint(*args, **kwargs)
+        self.meter.pause(began)
+
     def _valid_loss(self, dataset: Any) -> float:
         total, tokens = 0.0, 0.0
         for batch in self.get_eval_dataloader(dataset):

@@ -68,7 +68,16 @@ def in_words(logs: Mapping[str, float]) -> str:
 class ProgressFile(TrainerCallback):
     """Tells whoever watches the stage from outside how far training is, with the curves so far."""
 
-    shown = ("loss", "eval_loss", "eval_perplexity", "eval_chrf", "learning_rate", "tokens_per_second")
+    shown = (
+        "loss",
+        "eval_loss",
+        "eval_perplexity",
+        "eval_chrf",
+        "learning_rate",
+        "tokens_per_second",
+        "padding_share",
+        "peak_memory_mb",
+    )
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
