@@ -251,6 +251,24 @@ def test_the_death_of_one_ends_all(base, tmp_path, death):
 
 
 @pytest.mark.slow
+def test_two_processes_that_are_killed_end_as_unbroken_ones(base, tmp_path):
+    whole, broken = (
+        project(tmp_path / name, base, processes=2, max_steps=60, eval_steps=5) for name in ("whole", "broken")
+    )
+    assert "trained" in (said := finish(start(whole))), said
+    process = start(broken)
+    read_until(process, "step 20/")
+    both = workers(process)
+    process.kill()
+    process.communicate()
+    assert len(both) == 2 and not psutil.wait_procs(both, timeout=60)[1], "they live on"
+    assert not (broken / OUTS[0]).exists()
+    assert "resumed at step" in (said := finish(start(broken))), said
+    ends = [{p["step"]: p["eval_loss"] for p in curves(folder) if "eval_loss" in p} for folder in (whole, broken)]
+    assert sorted(ends[0]) == list(range(5, 61, 5)) and ends[1] == pytest.approx(ends[0], rel=0, abs=1e-4)
+
+
+@pytest.mark.slow
 def test_an_error_of_both_is_told_in_a_line(base, tmp_path):
     folder = project(tmp_path / "site", base, processes=2, max_length=4096)
     process = start(folder)
