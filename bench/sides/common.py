@@ -29,9 +29,7 @@ class Task:
         self.pad: int = task["pad"]
         self.batch: int = task["batch"]
         self.seq2seq: bool = task["seq2seq"]
-        self.precision: str = task[
-            "precision"
-        ]  # bf16 where the processor multiplies it, else fp32: a fast peer's choice
+        self.precision: str = task["precision"]  # bf16 or fp32: what a fast peer would choose on this processor
         self.lora: dict[str, Any] = task["lora"]
 
 

@@ -62,7 +62,7 @@ def knobs(task: Task, method: str, steps: int, judged: bool) -> TrainParams:
         label_smoothing=0.0,
         max_length=512,
         eval_steps=10**6,
-        precision="bf16" if task.precision == "bf16" else "fp32",
+        precision=task.precision,
         seed=1,
     )
 
