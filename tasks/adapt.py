@@ -22,6 +22,7 @@ from tasks.stage import stage
 
 CHECKPOINTS = Path(".doctune/adapting")
 CODE = Path(__file__).parents[1] / "doctune"
+MAKES_WEIGHTS = ("training", "adapting", "prompts", "models.py", "vocabulary.py")
 
 
 def main(base: Path, pages: Path, splits: Path, out: Path, report: Path) -> None:
@@ -68,7 +69,7 @@ def _adapt(base: Path, pages: Path, splits: Path, out: Path, report: Path, param
         params.model_dump_json(),
         hash_path(base),
         hash_text(*texts.train, "\0", *texts.valid),
-        hash_path(CODE / "training", CODE / "adapting", CODE / "models.py"),
+        hash_path(*(CODE / name for name in MAKES_WEIGHTS)),
     )
     work = CHECKPOINTS / key[:16]
     knobs = {"adapt": params.model_dump()}

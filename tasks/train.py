@@ -32,6 +32,8 @@ CHECKPOINTS = Path(".doctune/checkpoints")
 TOKENS = Path(".doctune/tokens")
 WATCHING = {"reporters", "price_per_hour"}  # knobs that change nothing of what a training makes
 CODE = Path(__file__).parents[1] / "doctune"
+MAKES_WEIGHTS = ("training", "prompts", "models.py", "vocabulary.py", "placeholders.py", "text.py")
+CHOOSES_BY_CHRF = ("translation.py", "scoring/metrics.py")
 LOSSES = Path("losses")
 
 
@@ -41,13 +43,8 @@ def train_key(params: TrainParams, base: Path, splits: Path) -> str:
         params.model_dump_json(exclude=WATCHING),
         hash_path(splits / "train.jsonl", splits / "valid.jsonl"),
         hash_path(base),
-        hash_path(
-            *(
-                CODE / name
-                for name in ("training", "prompts", "models.py", "vocabulary.py", "placeholders.py", "text.py")
-            )
-        ),
-        *([hash_path(CODE / "translation.py", CODE / "scoring/metrics.py")] if params.choose_by == "chrf" else []),
+        hash_path(*(CODE / name for name in MAKES_WEIGHTS)),
+        *([hash_path(*(CODE / name for name in CHOOSES_BY_CHRF))] if params.choose_by == "chrf" else []),
         *([hash_path(LOSSES)] if params.loss else []),
     )
 

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from doctune.params import Params, load_preset, preset_names, read_params
 from doctune.section import validate
+from tasks import adapt, train
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("doctune", "tasks", "flows")
@@ -100,6 +101,31 @@ def test_a_new_metric_leaves_what_decodes_as_it_was(stage):
         "doctune/scoring/metrics.py",
     }  # chrF chooses checkpoints
     assert stage.startswith("translate") <= (not within | declared)
+
+
+FILES_AND_SAYING = {"errors.py", "files.py", "locks.py", "machine.py", "pinning.py", "progress.py", "section.py"}
+PLUMBING = FILES_AND_SAYING | {"scoring/__init__.py"}  # the knobs of evaluate
+READS_TEXTS = {"html.py", "markdown.py", "near.py", "placeholders.py", "prose.py", "spans.py", "text.py", "words.py"}
+
+
+@pytest.mark.parametrize(
+    ("program", "keyed", "weightless"),
+    [
+        ("training", (*train.MAKES_WEIGHTS, *train.CHOOSES_BY_CHRF), PLUMBING),
+        # the key of adapt holds the texts themselves; what chooses by chrF is not asked there
+        ("adapting", adapt.MAKES_WEIGHTS, PLUMBING | READS_TEXTS | set(train.CHOOSES_BY_CHRF)),
+    ],
+)
+def test_the_key_of_a_training_covers_all_code_that_makes_its_weights(program, keyed, weightless):
+    """Else weights of older code would be found under the key and taken for the new code's."""
+    reached = {
+        f.relative_to(ROOT / "doctune").as_posix()
+        for f in closure(ROOT / f"doctune/{program}/run.py")
+        if not is_only_docstring(f)
+    }
+    left = {name for name in reached if not {name, name.split("/")[0]} & {*keyed, *weightless}}
+    assert not left, f"in no key of tasks/: {sorted(left)}"
+    assert not {name for name in keyed if not (ROOT / "doctune" / name).exists()}
 
 
 @pytest.mark.parametrize("file", modules(), ids=lambda f: str(f.relative_to(ROOT)))
