@@ -5,7 +5,7 @@ run: .venv/ready          ## the whole pipeline; PRESET=name, ARGS="--set sectio
 	doctune run $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
 test: .venv/ready         ## all tests, end-to-end ones included, two files at a time
-	python -m pytest -n 2 --dist loadfile $(ARGS)
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 repro: .venv/ready        ## the same pipeline through DVC alone
 	dvc repro

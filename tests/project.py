@@ -95,7 +95,7 @@ class Project:
             start_new_session=True,
         )
 
-    def run(self, *words: str, timeout: float = 400, **more: str) -> subprocess.CompletedProcess:
+    def run(self, *words: str, timeout: float = 1500, **more: str) -> subprocess.CompletedProcess:
         process = self.start(*words, **more)
         try:
             output, _ = process.communicate(timeout=timeout)

@@ -153,7 +153,7 @@ def test_mlflow_that_does_not_answer(project):
         "--report",
         "reports/train.json",
         MLFLOW_TRACKING_URI="http://127.0.0.1:9",
-        timeout=120,
+        timeout=600,
     )
     one_line(done, "127.0.0.1:9")
     assert not (project.root / "models/tuned").exists()

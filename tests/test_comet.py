@@ -53,7 +53,7 @@ def checkpoint(tmp_path_factory):
         pytest.skip(f"COMET is not installed ({comet.PLACE}): run `make comet`")
     folder = tmp_path_factory.mktemp("comet")
     python = program.with_name("python")
-    subprocess.run([python, "-c", MAKE, folder], check=True, capture_output=True, timeout=300)
+    subprocess.run([python, "-c", MAKE, folder], check=True, capture_output=True, timeout=1500)
     return str(folder / "checkpoints" / "model.ckpt")
 
 

@@ -147,7 +147,7 @@ def start(folder: Path, *launcher: str) -> subprocess.Popen:
 
 def finish(process: subprocess.Popen) -> str:
     try:
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=1500)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -421,7 +421,7 @@ def run_hub(address: str, home: Path, *sources: dict[str, Any]) -> list[Any]:
         cwd=home.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -661,7 +661,7 @@ def stage(folder: Path, **section: Any) -> subprocess.CompletedProcess[str]:
         cwd=folder.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

@@ -218,7 +218,7 @@ def dies(work: Callable[..., Any], root: Path, world: World, step: Step) -> bool
     name = next(key for key, value in steps.items() if value is step)
     child = server().Process(target=_in_child, args=(work, bare(world), work.__name__, name))
     child.start()
-    child.join(timeout=500)
+    child.join(timeout=1500)
     assert child.exitcode is not None, "it hangs"
     return child.exitcode == -signal.SIGKILL
 
@@ -246,7 +246,7 @@ def test_two_promotions_at_once_are_one_after_the_other(world: World, numbers: t
     children = [context.Process(target=_race, args=(bare(world), number, results)) for number in numbers]
     for child in children:
         child.start()
-    said = [results.get(timeout=500) for _ in children]
+    said = [results.get(timeout=1500) for _ in children]
     for child in children:
         child.join(timeout=60)
     (first, verdict, against), (second, later, met) = said
@@ -277,7 +277,7 @@ def _hang(world: World, number: str) -> None:
     world.again().promote(number)
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 300) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "did not happen"

@@ -41,7 +41,7 @@ def start(root: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:
-    _, log = process.communicate(timeout=120)
+    _, log = process.communicate(timeout=600)
     return process.returncode, log.splitlines()
 
 

@@ -52,7 +52,7 @@ def ask(source: str, environment: dict[str, str], cwd: Path, *asked: tuple[str, 
             "no_proxy": "127.0.0.1",
             **environment,
         },
-        timeout=300,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

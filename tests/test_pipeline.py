@@ -93,7 +93,7 @@ def processes_of(project: Project) -> dict[int, str]:
     return found
 
 
-def wait_for(what, seconds: float = 120):
+def wait_for(what, seconds: float = 600):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():
@@ -216,7 +216,7 @@ def test_killed_runs_leave_nothing_running_and_resume(served):
 
     running = served.start("doctune", "run")
     os.kill(wait_for(lambda: training_process(served)), signal.SIGKILL)
-    output, _ = running.communicate(timeout=120)
+    output, _ = running.communicate(timeout=600)
     assert running.returncode != 0
     assert "SIGKILL" in output.splitlines()[-1] and "train" in output.splitlines()[-1], output[-1500:]
     wait_for(lambda: not processes_of(served), 60)
@@ -224,7 +224,7 @@ def test_killed_runs_leave_nothing_running_and_resume(served):
     running = served.start("doctune", "run")
     wait_for(lambda: training_process(served))
     os.kill(running.pid, signal.SIGKILL)
-    running.communicate(timeout=120)
+    running.communicate(timeout=600)
     wait_for(lambda: not processes_of(served), 60)
 
     after = served.run("doctune", "run")
@@ -242,7 +242,7 @@ def test_two_runs_at_once_do_not_meet(served):
         second.returncode != 0
         and "wanted to start a flow run on this checkout, but process" in second.stdout.splitlines()[-1]
     )
-    output, _ = first.communicate(timeout=300)
+    output, _ = first.communicate(timeout=1500)
     assert first.returncode == 0, output[-3000:]
     assert "Data and pipelines are up to date" in served.run("dvc", "status").stdout
 

@@ -107,7 +107,7 @@ def bases(shelves: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
             text=True,
             cwd=work,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), **addresses, **homes},
-            timeout=500,
+            timeout=1500,
         )
     assert done.returncode == 0, done.stderr
     assert any("pytorch_model.bin" in line for line in asked) and any("/Qwen/" in line for line in asked)

@@ -760,7 +760,7 @@ files = Files(*map(Path, {[str(getattr(files, name)) for name in files.__datacla
 print(everything(registry.connect(), files).number)
 """
     children = [python(code, root) for _ in range(2)]
-    results = [child.communicate(timeout=280) for child in children]
+    results = [child.communicate(timeout=1500) for child in children]
     assert [child.returncode for child in children] == [0, 0], results
     assert [out.strip() for out, _ in results] == ["1", "1"]
     assert [err for _, err in results] == ["", ""]  # MLflow's chatter is not for users
@@ -814,7 +814,7 @@ assert all(answer == answers[0] for answer in answers) and len(answers[0]) == 2,
 print(sys.modules["doctune"].__file__)
 """
     child = python(code, root, MLFLOW_TRACKING_URI="sqlite:///mlruns/mlflow.db", PYTHONSAFEPATH="1")
-    out, err = child.communicate(timeout=280)
+    out, err = child.communicate(timeout=1500)
     assert child.returncode == 0, err
     assert out.strip().endswith("code/doctune/__init__.py")
 

@@ -328,7 +328,7 @@ CHROMIUM = shutil.which("chromium")
 def chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
     command += ["--enable-logging=stderr", "--v=0", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
 
 
 # The narrow frame is the telephone, the page around it measures: headless windows are never narrower than 500 pixels.

@@ -104,7 +104,7 @@ class Schedule:
         self.process.send_signal(signal.SIGINT)
         self.process.wait(60)
 
-    def wait_for(self, what: str, times: int, seconds: float = 180) -> None:
+    def wait_for(self, what: str, times: int, seconds: float = 900) -> None:
         deadline = time.monotonic() + seconds
         while sum(what in line for line in self.lines) < times:
             if time.monotonic() > deadline or self.process.poll() is not None:

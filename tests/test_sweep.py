@@ -104,14 +104,14 @@ print(json.dumps([{"id": r.info.run_id, "name": r.info.run_name, "status": r.inf
 
 def test_a_killed_sweep_goes_on_prunes_and_ends_in_a_preset(project, monkeypatch):
     first = start(project)
-    wait_for(lambda: list(project.glob(".doctune/checkpoints/*/checkpoint-*/trainer_state.json")), seconds=300)
+    wait_for(lambda: list(project.glob(".doctune/checkpoints/*/checkpoint-*/trainer_state.json")), seconds=900)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate(timeout=60)
     wait_for(lambda: processes(project) == [], seconds=60)  # no training survives its flow
     assert list(project.glob(".doctune/checkpoints/*/checkpoint-*")) and not (project / "presets/better.yaml").exists()
 
     second = start(project)
-    log, _ = second.communicate(timeout=500)
+    log, _ = second.communicate(timeout=1500)
     assert second.returncode == 0, log[-6000:]
     assert "trial 0 was cut short and is taken up" in log and "resumed at step" in log, log[-6000:]
     assert "best of 4 trials" in log and "written: presets/better.yaml" in log
@@ -140,6 +140,6 @@ def test_a_killed_sweep_goes_on_prunes_and_ends_in_a_preset(project, monkeypatch
     )
 
     third = start(project)
-    log, _ = third.communicate(timeout=300)
+    log, _ = third.communicate(timeout=1500)
     assert third.returncode == 0 and "4 of 4 trials ended" in log and "training for" not in log, log[-4000:]
     assert len(runs(project)) == len(found), "nothing is done twice"
