@@ -123,6 +123,6 @@ def test_kill_9_of_the_flow_leaves_nothing_and_blocks_nothing(server: str, toy: 
     until_it_runs(flow)
     flow.kill()
     finish(flow)
-    wait_for(lambda: processes(toy) == [], seconds=20)
+    wait_for(lambda: processes(toy) == [], seconds=120)
     (toy / "source.txt").write_text("well")
     assert run(toy) == {"Completed": 4}

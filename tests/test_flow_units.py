@@ -241,7 +241,7 @@ run_stage(Path({str(toy)!r}), "first", checkout=False, log=log, stop=Stop(), flo
     flow.send_signal(signal.SIGKILL)
     flow.wait()
     flow.stdout.close()
-    wait_for(lambda: processes(toy) == [], seconds=20)
+    wait_for(lambda: processes(toy) == [], seconds=120)
     drop_dead_locks(toy)
     (toy / "source.txt").write_text("well")
     assert run(toy, "first") == "Completed"
@@ -265,7 +265,7 @@ def test_nothing_outlives_a_killed_repro_where_commands_replace_their_shell(toy:
     repro.kill()
     repro.wait()
     repro.stdout.close()
-    wait_for(lambda: processes(toy) == [], seconds=20)
+    wait_for(lambda: processes(toy) == [], seconds=120)
 
 
 def test_what_a_command_leaves_running_is_killed(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_what_a_command_leaves_running_is_killed(tmp_path: Path) -> None:
         ["/bin/sh", "-c", "sleep 60 & echo started; exit 3"], cwd=tmp_path, env=os.environ, log=print, stop=Stop()
     )
     assert code == 3
-    wait_for(lambda: processes(tmp_path) == [], seconds=20)
+    wait_for(lambda: processes(tmp_path) == [], seconds=120)
 
 
 DEAD = {"pid": 2**22 + 1, "cmd": "dvc repro"}  # above Linux's largest process id

@@ -40,7 +40,7 @@ def test_prefect_shows_how_far_a_stage_is_while_it_runs(server: str, toy: Path) 
         return bool(shown)
 
     try:
-        wait_for(first_stage_is_shown, seconds=90)
+        wait_for(first_stage_is_shown, seconds=600)
         (toy / "seen").touch()
         code, log = finish(flow)
     finally:
