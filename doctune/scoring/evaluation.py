@@ -178,9 +178,10 @@ def notes(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
 
 
 def signatures(params: EvaluateParams) -> dict[str, str]:
-    """How each metric was computed, by name; COMET's names its checkpoint."""
+    """How each metric was computed, by name; COMET's, where it is there, names its checkpoint."""
     metrics = all_metrics(Path(params.glossary), params.comet)
-    return {metric.name: metric.signature(params.bootstrap_samples, params.seed) for metric in metrics}
+    absent = {"comet"} if comet.why_not(params.comet) else set()
+    return {m.name: m.signature(params.bootstrap_samples, params.seed) for m in metrics if m.name not in absent}
 
 
 def general_summary(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
