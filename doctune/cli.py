@@ -307,7 +307,8 @@ def review_export(
     from doctune.files import read_jsonl
     from doctune.report.systems import named_files, outputs_of
     from doctune.review.sheet import REFERENCE, make_key, write_sheet
-    from doctune.scoring.rows import TEST_FIELDS, check_rows
+    from doctune.rows import check_rows
+    from doctune.scoring.rows import TEST_FIELDS
     from doctune.text import flatten
 
     test = read_jsonl(splits / "test.jsonl")
@@ -337,7 +338,6 @@ def review_import(
     asked = read_key(key)
     ratings = read_ratings(files, asked)
     found = verdict(ratings, asked.systems)
-    log_review(connect(), asked.sheet, found, [asdict(rating) for rating in ratings])
     print(f"{found['raters']} raters, {found['items']} of {len(asked.items)} items, {found['ratings']} ratings")
     for name, mean in found["systems"].items():
         print(f"{name}: {mean['mean']:.2f} ({mean['low']:.2f} to {mean['high']:.2f}), {mean['items']} items")
@@ -352,6 +352,7 @@ def review_import(
             else f"{found['alpha']:.2f}"
         )
     )
+    log_review(connect(), asked.sheet, found, [asdict(rating) for rating in ratings])
 
 
 @app.command()

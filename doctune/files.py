@@ -79,11 +79,16 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
+_UNREADABLE = (IsADirectoryError, NotADirectoryError, PermissionError)
+
+
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
+    except _UNREADABLE as error:
+        raise DoctuneError(f"{path} cannot be read ({error.strerror}); name a file that can") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DoctuneError(f"{path} is not valid JSON ({error}); remove it and run its stage again") from None
 
@@ -106,6 +111,8 @@ def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                     yield row
     except FileNotFoundError:
         raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
+    except _UNREADABLE as error:
+        raise DoctuneError(f"{path} cannot be read ({error.strerror}); name a file that can") from None
     except orjson.JSONDecodeError as error:
         raise DoctuneError(f"{path}:{number} is not valid JSON Lines ({error})") from None
 

@@ -5,7 +5,8 @@
 
 The folder of weights says which engine runs them: model/ (and base/ under an adapter) PyTorch, onnx/ ONNX Runtime.
 A base's own code (see `doctune.trust`) is run only where the caller of mlflow.pyfunc.load_model says so himself, with
-model_config={"remote_code": True}.
+model_config={"remote_code": True}. PyTorch decodes greedily unless "decoding" there says otherwise (the `translate`
+section's knobs); ONNX decodes as it was exported to.
 """
 
 from pathlib import Path
@@ -14,7 +15,10 @@ from typing import Any, Protocol
 from doctune.errors import DoctuneError
 
 MODEL, BASE, ONNX = "model", "base", "onnx"
-MODEL_CONFIG = {"remote_code": False}  # what a registered model is opened with; MLflow lets its caller override it
+MODEL_CONFIG: dict[str, Any] = {
+    "remote_code": False,
+    "decoding": {},
+}  # what a registered model is opened with; MLflow lets its caller override it
 
 
 class Engine(Protocol):
@@ -61,7 +65,7 @@ def texts_of(model_input: Any) -> list[str]:
     return texts
 
 
-def load_engine(weights: Path, remote_code: bool = False) -> Engine:
+def load_engine(weights: Path, remote_code: bool = False, decoding: dict[str, Any] | None = None) -> Engine:
     """The engine of a folder of weights: {onnx/} or {model/[, base/]}."""
     if (weights / ONNX).is_dir():
         from doctune.onnx import load
@@ -69,13 +73,15 @@ def load_engine(weights: Path, remote_code: bool = False) -> Engine:
         return load(weights / ONNX)
     if not (weights / MODEL).is_dir():
         raise DoctuneError(f"wanted {MODEL}/ or {ONNX}/ in {weights}, got {sorted(p.name for p in weights.iterdir())}")
-    from doctune.translation import load_translator
+    from doctune.section import validate
+    from doctune.translation import DEFAULTS, TranslateParams, load_translator
 
     base = weights / BASE if (weights / BASE).is_dir() else None
-    return load_translator(weights / MODEL, base, remote_code=remote_code)
+    params = validate(TranslateParams, decoding, "decoding:") if decoding else DEFAULTS
+    return load_translator(weights / MODEL, base, params, remote_code)
 
 
 def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> TranslationModel:
     """MLflow's entry point (flavour python_function, loader_module doctune.pyfunc)."""
     config = MODEL_CONFIG | (model_config or {})
-    return TranslationModel(load_engine(Path(data_path), config["remote_code"] is True))
+    return TranslationModel(load_engine(Path(data_path), config["remote_code"] is True, config["decoding"]))

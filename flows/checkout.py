@@ -61,6 +61,7 @@ def prepare(project: Path) -> Clone:
     inside = _git(project, "rev-parse", "--show-prefix")
     head = _git(project, "rev-parse", "--verify", "HEAD^{commit}")
     clone = project.resolve() / FOLDER
+    (clone / ".git/index.lock").unlink(missing_ok=True)  # of a git that was killed; the schedule's lock is held
     if not (clone / ".git").exists():
         clone.parent.mkdir(parents=True, exist_ok=True)
         _git(project, "clone", "--quiet", "--no-checkout", "--origin", "project", str(top), str(clone))
@@ -70,6 +71,7 @@ def prepare(project: Path) -> Clone:
     else:
         _git(clone, "checkout", "--quiet", "--force", BRANCH)
         _follow(clone, Path(inside), head)
+        _take_knobs(clone, Path(inside), head)
     _git(clone, "clean", "--quiet", "-d", "--force")  # untracked files of a killed run; ignored ones (data, memos) stay
     root = clone / inside
     _share_cache(project, root)
@@ -93,6 +95,13 @@ def _follow(clone: Path, inside: Path, head: str) -> None:
         clone, *_IDENTITY, "commit-tree", tree, "-p", "HEAD", "-p", head, "-m", f"Take over the project at {head[:12]}"
     )
     _git(clone, "reset", "--quiet", "--hard", merged)
+
+
+def _take_knobs(clone: Path, inside: Path, head: str) -> None:
+    """The project's params.yaml, as committed: knobs that an earlier schedule laid over it are no part of this one."""
+    path = (inside / WRITTEN[2]).as_posix()
+    if _git(clone, "ls-tree", "--name-only", head, "--", path):
+        _git(clone, "checkout", "--quiet", head, "--", path)
 
 
 def _has(clone: Path, ancestor: str, descendant: str | None = None) -> bool:

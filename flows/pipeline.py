@@ -188,6 +188,9 @@ def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, R
         except DoctuneError as error:
             end("Failed", str(error))
             return Failed(message=str(error))  # Prefect logs it
+        except Exception as error:  # a full disk, a bug: the run must not count as one that went well
+            end("Failed", f"stage {name}: {type(error).__name__}: {error}")
+            raise
         end(state, message)
         return Completed(name=state, message=message)
 

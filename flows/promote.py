@@ -61,7 +61,7 @@ def decide(
         splits=Path(register["splits"]),
         hypotheses=Path(export["hypotheses"]),
         general_base=Path(evaluate["general-base"]),
-        register_report=Path(register["out"]),
+        export_report=Path(export["report"]),
         memo=JUDGED,
     )
     knobs = Knobs(params.promote, params.evaluate, params.split)

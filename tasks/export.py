@@ -82,12 +82,13 @@ def export(
     from doctune.onnx import export_onnx, load, quantise
     from doctune.onnx.parity import check, choose, compare
     from doctune.onnx.runtime import open_graphs
-    from doctune.scoring.rows import check_rows, hypotheses_of
+    from doctune.rows import TRANSLATED_FIELDS, check_rows
+    from doctune.scoring.rows import hypotheses_of
     from doctune.text import flatten
     from doctune.vocabulary import trim
 
     rows = read_jsonl(test)
-    check_rows(rows, ("id", "en", "zh"), test)
+    check_rows(rows, TRANSLATED_FIELDS, test)
     outputs = hypotheses_of(rows, read_jsonl(hypotheses), hypotheses)
     chosen = choose(rows, params.parity_rows)
     sources = [rows[i]["en"] for i in chosen]
@@ -120,6 +121,7 @@ def export(
         "chrf_int8": round(parity.chrf_int8, 4),
         **sizes,
         "onnx_hash": hash_path(onnx),
+        "hypotheses_hash": hash_path(hypotheses),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from doctune.files import read_jsonl, write_jsonl
 from doctune.likelihood import nats
+from doctune.rows import TRANSLATED_FIELDS, check_rows
 from doctune.section import load_section
 from doctune.translation import TranslateParams, Translator, load_translator
 from doctune.trust import remote_code_allowed
@@ -26,9 +27,12 @@ def main(
     general_out: Path,
     base: Path | None = None,  # the base's folder, where the model is an adapter
 ) -> None:
+    asked = {to: read_jsonl(source) for source, to in ((test, out), (general, general_out))}
+    for source, to in ((test, out), (general, general_out)):  # both before a model works for minutes on the first
+        check_rows(asked[to], TRANSLATED_FIELDS, source)
     translator = load_translator(model, base, load_section(TranslateParams, "translate"), remote_code_allowed())
-    for source, to in ((test, out), (general, general_out)):
-        write_jsonl(to, _translate(translator, read_jsonl(source)))
+    for to, rows in asked.items():
+        write_jsonl(to, _translate(translator, rows))
 
 
 def _translate(translator: Translator, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ class _Planted:
         return [self.table[text] for text in texts]
 
 
-def load_engine(weights, remote_code=False):
+def load_engine(weights, remote_code=False, decoding=None):
     import json
     import os
     import time
@@ -147,7 +147,7 @@ class World:
             splits=root / "data/splits",
             hypotheses=root / "data/tuned.jsonl",
             general_base=root / "data/base.general.jsonl",
-            register_report=root / "reports/register.json",
+            export_report=root / "reports/export.json",
             memo=root / "judged",
         )
         test = rows(PAIRS, "test")
@@ -178,7 +178,7 @@ class World:
         """Register a version that ships what `shipped` says, and whose PyTorch model says what `torch` does (the same)."""
         files = write_files(self.root / "made" / name, name)
         files = replace(files, splits=self.places.splits)
-        assert files.onnx and files.register_report
+        assert files.onnx
         write_json(files.onnx / "planted.json", {"table": self._table(shipped, general), **more})
         write_json(files.model / "planted.json", {"table": self._table(torch or shipped, general)})
         version = everything(self.store, files)
@@ -186,10 +186,11 @@ class World:
             code = registry.fetch(self.store, uri) / "code/doctune/pyfunc.py"
             write_text(code, code.read_text(encoding="utf-8").partition("class _Planted")[0] + ENGINE)
         assert version.tags["onnx_hash"] == hash_path(files.onnx)
-        write_json(self.places.register_report, {"model_hash": version.tags["model_hash"]})
         wanted = rows(PAIRS, "test")
         by_torch = [{"id": row["id"], "hyp": (torch or shipped)(row["en"], row["zh"])} for row in wanted]
         write_jsonl(self.places.hypotheses, by_torch)
+        facts = {"onnx_hash": version.tags["onnx_hash"], "hypotheses_hash": hash_path(self.places.hypotheses)}
+        write_json(self.places.export_report, facts)
         return version
 
     def _table(self, teach: Teach, general: Teach | None) -> Mapping[str, str]:

@@ -1,13 +1,15 @@
 """Planted models: each is refused by the gate that is there for it and by no other; a better one becomes champion."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from doctune.files import write_jsonl
 from doctune.registry import api as registry
-from tests.planted import GENERAL, PAIRS, Teach, World, clumsy, failed, perfect
+from tests.planted import GENERAL, PAIRS, Teach, World, clumsy, failed, perfect, rows
 from tests.test_registry import fresh_mlruns
 
 __all__ = ["fresh_mlruns"]  # a fixture
@@ -151,3 +153,35 @@ def test_a_better_one_is_promoted_and_a_worse_one_is_not(world: World) -> None:
     assert (left.number, now.number, world.champion()) == ("3", "2", "2")
     assert "rolled back" in failed(world.promote("3")), "the next scheduled run does not bring it back"
     assert len(GENERAL) == 5
+
+
+def test_translations_of_another_model_prove_no_parity(world: World) -> None:
+    """A run that was killed after it translated leaves a newer model's translations beside the registered version."""
+    version = world.plant("older", loses, torch=perfect)
+    newer = [{"id": row["id"], "hyp": loses(row["en"], row["zh"])} for row in rows(PAIRS, "test")]
+    write_jsonl(world.places.hypotheses, newer)
+    decision = world.promote(version.number)
+    assert failed(decision) == ["parity"], decision.text
+
+
+def test_by_force_without_a_comparison_says_so(world: World) -> None:
+    first = world.plant("first", clumsy)
+    assert world.promote(first.number).verdict == "passed" and first.shipped
+    shutil.rmtree(registry.weights_in(registry.fetch(world.store, first.shipped)) / "onnx")
+    shutil.rmtree(world.places.memo)
+    second = world.plant("second", perfect)
+    decision = world.promote(second.number, "第一版坏了")
+    assert (decision.verdict, failed(decision)) == ("forced", ["champion"]), decision.text
+    assert "第一版坏了" in decision.sentence and "comparison with version 1" in decision.text
+    assert registry.history(world.store, "doctune")[-1].how == "forced: 第一版坏了"
+
+
+def test_a_champion_s_code_is_part_of_what_was_translated(world: World) -> None:
+    """Its package was made again with other code: what the old code translated is not taken for its."""
+    first = world.plant("first", clumsy)
+    assert world.promote(first.number).verdict == "passed" and first.shipped
+    code = registry.fetch(world.store, first.shipped) / "code/doctune/pyfunc.py"
+    code.write_text(code.read_text(encoding="utf-8").replace("self.table[text] for", "self.table[text] + '。' for"))
+    kept = set(world.places.memo.iterdir())
+    second = world.promote(world.plant("second", perfect).number)
+    assert second.champion == "1" and len(set(world.places.memo.iterdir()) - kept) == 3

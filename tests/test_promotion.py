@@ -10,6 +10,7 @@ from doctune.promotion.evidence import wanted
 from doctune.promotion.gates import Against, Evidence, judge, refused
 from doctune.promotion.params import PromoteParams
 from doctune.promotion.smoke import SENTENCES, problems
+from doctune.pyfunc import _load_pyfunc
 from doctune.scoring.evaluation import Output, evaluate
 
 GLOSSARY = Path(__file__).parents[1] / "doctune" / "terms" / "glossary.yaml"
@@ -92,3 +93,14 @@ def test_only_what_gates_and_people_ask_for_is_counted() -> None:
 def test_smoke() -> None:
     assert problems(["等待该 Pod。"] * len(SENTENCES)) == []
     assert problems(["Wait."] * len(SENTENCES)) and problems(["等待", "", *["等待"] * 4]) and problems([])
+
+
+def test_pytorch_decodes_as_it_is_told(monkeypatch, tmp_path):
+    (tmp_path / "model").mkdir()
+    opened = []
+    monkeypatch.setattr("doctune.translation.load_translator", lambda *given: opened.append(given))
+    for decoding in (None, {"beams": 4, "batch_tokens": 4096, "max_new_tokens": 64}):
+        _load_pyfunc(str(tmp_path), {"decoding": decoding} if decoding else None)
+    assert [given[2].beams for given in opened] == [1, 4] and opened[1][2].max_new_tokens == 64
+    with pytest.raises(DoctuneError, match="decoding"):
+        _load_pyfunc(str(tmp_path), {"decoding": {"beams": 0}})

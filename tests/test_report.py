@@ -211,7 +211,9 @@ def test_metrics_json_with_metrics_nobody_told_the_page_of() -> None:
 
 def test_a_signature_names_the_checkpoint_of_comet_where_comet_is(monkeypatch) -> None:
     monkeypatch.setattr("doctune.scoring.comet._program", lambda: None)
-    assert "comet" not in signatures(PARAMS.model_copy(update={"comet": "my/comet"})), "a score that is not there has none"
+    assert "comet" not in signatures(PARAMS.model_copy(update={"comet": "my/comet"})), (
+        "a score that is not there has none"
+    )
     monkeypatch.setattr("doctune.scoring.comet._program", lambda: "comet-score")
     assert "checkpoint:my/comet" in signatures(PARAMS.model_copy(update={"comet": "my/comet"}))["comet"]
 

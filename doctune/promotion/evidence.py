@@ -6,13 +6,14 @@
 The test rows are those of the checkout; the gate "splits" asks that the candidate was made from the same splits.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_path, read_json, read_jsonl
+from doctune.files import hash_path, hash_text, read_json, read_jsonl
 from doctune.near import NGRAMS
 from doctune.promotion.gates import Against, Evidence
 from doctune.promotion.params import PromoteParams
@@ -40,9 +41,9 @@ class Places:
     """What the pipeline left in the checkout, and where translations are kept."""
 
     splits: Path
-    hypotheses: Path  # of the tuned model, by PyTorch
+    hypotheses: Path  # of the tuned model, by PyTorch; the export's report says of which export
     general_base: Path  # of the base, on general text
-    register_report: Path
+    export_report: Path
     memo: Path
 
 
@@ -69,12 +70,13 @@ def gather(
     check_splits(test, train, places.splits)
     general = general_rows(knobs.evaluate) if limits.max_general_loss is not None else []
     parts = {SMOKE: SENTENCES, TEST: _english(test), **({GENERAL: _english(general)} if general else {})}
-    answers = translations(places.memo, *_package(store, candidate), parts, fresh=(SMOKE,))
+    folder, digest = _package(store, candidate)
+    answers = translations(places.memo, folder, digest, parts, fresh=(SMOKE,))
     outputs = {CANDIDATE: Output(answers[TEST])}
     if champion is not None:
         outputs[CHAMPION] = Output(_champion(store, champion, places, parts[TEST]))
     if limits.max_int8_loss is not None:
-        outputs[PYTORCH] = Output(_pytorch(store, candidate, places, test))
+        outputs[PYTORCH] = Output(_pytorch(store, candidate, _decoding(folder), places, test))
     evaluation = evaluate(test, [], outputs, glossary, wanted(limits))
     everywhere = np.ones(len(test), dtype=bool)
     against = None
@@ -154,7 +156,15 @@ def _package(store: Store, version: Version) -> tuple[Path, str]:
         raise DoesNotRun(
             f"what version {version.number} ships is not what was exported: wanted {digest[:12]}, got {what}"
         )
-    return folder, digest
+    return folder, hash_text(digest, hash_path(folder / "code"))  # it translates by its own copy of doctune
+
+
+def _decoding(folder: Path) -> dict[str, Any] | None:
+    """How what ships decodes; None where it does not say."""
+    from doctune.onnx.runtime import SHIPPED_FILE
+
+    file = weights_in(folder) / ONNX / SHIPPED_FILE
+    return read_json(file)["decoding"] if file.is_file() else None
 
 
 def _champion(store: Store, champion: Version, places: Places, texts: Sequence[str]) -> list[str]:
@@ -167,13 +177,18 @@ def _champion(store: Store, champion: Version, places: Places, texts: Sequence[s
         ) from None
 
 
-def _pytorch(store: Store, version: Version, places: Places, test: Sequence[dict[str, Any]]) -> list[str]:
-    """PyTorch's translations by the registered model: the pipeline's own, where it holds this model, else made here."""
-    texts, digest = _english(test), version.tags[MODEL_HASH]
-    if read_json(places.register_report).get("model_hash") == digest:
+def _pytorch(
+    store: Store, version: Version, decoding: dict[str, Any] | None, places: Places, test: Sequence[dict[str, Any]]
+) -> list[str]:
+    """PyTorch's translations, decoded as what ships is: those that it was exported beside, if they are here, else made here."""
+    exported = read_json(places.export_report) if places.export_report.is_file() else {}
+    here = hash_path(places.hypotheses) if places.hypotheses.is_file() else None
+    if (exported.get("onnx_hash"), exported.get("hypotheses_hash")) == (version.tags[ONNX_HASH], here):
         return hypotheses_of(test, read_jsonl(places.hypotheses), places.hypotheses)
     try:
-        return translations(places.memo, fetch(store, version.source), digest, {TEST: texts})[TEST]
+        folder = fetch(store, version.source)
+        digest = hash_text(version.tags[MODEL_HASH], hash_path(folder / "code"), json.dumps(decoding, sort_keys=True))
+        return translations(places.memo, folder, digest, {TEST: _english(test)}, decoding=decoding)[TEST]
     except DoesNotRun as error:  # what ships may run all the same: this says nothing against it
         raise DoctuneError(
             f"the PyTorch model of version {version.number} cannot be compared with: {error}; promote it from the "

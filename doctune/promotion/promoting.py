@@ -22,7 +22,7 @@ from doctune.promotion.gates import Evidence, Gate, judge, refused
 from doctune.promotion.shipped import DoesNotRun
 from doctune.registry.champions import DECISION, ROLLED_BACK, champion_of, move, promotion_lock, record
 from doctune.registry.store import Store
-from doctune.registry.versions import ONNX_HASH, Version, resolve, shipped_of
+from doctune.registry.versions import DATA_HASH, ONNX_HASH, Version, resolve, shipped_of
 from doctune.tables import literal, markdown_table
 
 Verdict = Literal["passed", "refused", "forced", "champion"]
@@ -150,6 +150,7 @@ def _judge(
     say: Callable[[str], None],
 ) -> tuple[tuple[Gate, ...], dict[str, Any], str]:
     """Gates, numbers (none where the candidate does not even run), and the page to look at."""
+    unjudged: list[Gate] = []
     try:
         try:
             evidence, evaluation = gather(store, candidate, champion, knobs, places)
@@ -159,10 +160,11 @@ def _judge(
             if force is None or champion is None:
                 raise
             say(f"judged without the champion: {error}")
+            unjudged = [Gate("champion", f"a comparison with version {champion.number}", str(error), False)]
             evidence, evaluation = gather(store, candidate, None, knobs, places)
     except DoesNotRun as error:
         return (Gate("smoke", "a model that runs in a fresh process", str(error), False),), {}, ""
-    gates = judge(evidence, knobs.promote)
+    gates = (*judge(evidence, knobs.promote), *unjudged)
     return gates, _numbers(evidence), page(evaluation, [gate.row for gate in gates], candidate, knobs)
 
 
@@ -178,6 +180,7 @@ def _key(candidate: Version, champion: Version | None, knobs: Knobs, places: Pla
     parts = [
         candidate.tags.get(ONNX_HASH, ""),
         candidate.tags.get(ROLLED_BACK, ""),
+        candidate.tags.get(DATA_HASH, ""),
         f"{champion.number} {champion.tags.get(ONNX_HASH, '')}" if champion else "",
         hash_path(places.splits),
         *(_content(path) for path in (Path(evaluate.general), Path(evaluate.glossary), places.general_base)),

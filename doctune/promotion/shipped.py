@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_text, read_json, write_json
@@ -28,13 +29,21 @@ class DoesNotRun(DoctuneError):
 
 
 def translations(
-    memo: Path, folder: Path, digest: str, parts: Mapping[str, Sequence[str]], fresh: Collection[str] = ()
+    memo: Path,
+    folder: Path,
+    digest: str,
+    parts: Mapping[str, Sequence[str]],
+    fresh: Collection[str] = (),
+    decoding: Mapping[str, Any] | None = None,
 ) -> dict[str, list[str]]:
-    """Each part's translations by the package in `folder`, whose content hash is `digest`; DoesNotRun where it fails."""
+    """Each part's translations by the package in `folder`, whose content hash is `digest`; DoesNotRun where it fails.
+
+    `decoding` is how a PyTorch package decodes, if not greedily; who gives it makes it part of `digest`.
+    """
     found = {name: kept for name, texts in parts.items() if (kept := _kept(memo, digest, texts)) is not None}
     wanted = {name: list(texts) for name, texts in parts.items() if name in fresh or name not in found}
     if wanted:
-        for name, answers in _ask(folder, wanted).items():
+        for name, answers in _ask(folder, wanted, decoding).items():
             found[name] = answers
             if name not in fresh:
                 keep(memo, digest, parts[name], answers)
@@ -62,10 +71,18 @@ def _file(memo: Path, digest: str, texts: Sequence[str]) -> Path:
     return memo / f"{digest[:24]}-{hash_text(*texts)[:24]}.json"
 
 
-def _ask(folder: Path, parts: Mapping[str, list[str]]) -> dict[str, list[str]]:
+def _ask(folder: Path, parts: Mapping[str, list[str]], decoding: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    question = {"model": str(folder.resolve()), "parts": parts, "config": {"decoding": decoding} if decoding else {}}
+    try:
+        return _answers(folder, parts, json.dumps(question))
+    except OSError as error:  # no room for its questions, no process: it says nothing about the model
+        raise DoctuneError(f"the model in {folder} could not be asked: {error}; make room and promote again") from None
+
+
+def _answers(folder: Path, parts: Mapping[str, list[str]], question: str) -> dict[str, list[str]]:
     with tempfile.TemporaryDirectory(prefix="doctune-") as place:
         asked, answered = Path(place) / "asked.json", Path(place) / "answered.json"
-        asked.write_text(json.dumps({"model": str(folder.resolve()), "parts": parts}), encoding="utf-8")
+        asked.write_text(question, encoding="utf-8")
         try:
             done = subprocess.run(
                 [sys.executable, "-P", str(WORKER), str(asked), str(answered)],

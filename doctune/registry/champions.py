@@ -18,6 +18,7 @@ alias never reached is passed over when the history is read. The champion before
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from doctune.errors import DoctuneError
 from doctune.files import hash_text, write_json, write_text
 from doctune.locks import hold
+from doctune.registry.lineage import NAME
 from doctune.registry.packages import PREFIX
 from doctune.registry.store import LOCK_SECONDS, Store, told
 from doctune.registry.versions import CHAMPION, Version, is_loadable, list_versions, registered, resolve, shipped_of
@@ -40,7 +42,8 @@ HISTORY = "doctune.champions"  # tag of the registered model: a JSON list, the o
 ROLLED_BACK = "doctune.rolled_back"  # tag of a version: since when and why
 DECISION = "promotion"  # tag of a version, and folder of its model: what was decided, with every number, as JSON
 GATE = "gate."  # and each gate's number by itself, for people
-_MOST = 200  # entries of the history that are kept
+_LONGEST = 5000  # characters of a tag of a registered model, in MLflow's tables; the oldest entries go first
+_HOW = 300  # characters of `how` in the history; the version's decision has it whole
 
 
 class ChampionChanged(DoctuneError):
@@ -64,6 +67,8 @@ def promotion_lock(store: Store, name: str) -> Iterator[None]:
 
 
 def lock_file(store: Store, name: str) -> Path:
+    if not re.fullmatch(NAME, name):
+        raise DoctuneError(f"wanted the name of a registered model ({NAME}), got {name!r}; see `doctune models`")
     if store.uri.startswith("sqlite:"):
         return store.guard.with_name(f"{name}.promotion.lock")
     folder = Path(tempfile.gettempdir()) / f"doctune-{os.getuid()}"
@@ -126,11 +131,11 @@ def move(store: Store, name: str, number: str, expected: str | None, how: str) -
                 f"version {now or 'none'}; another promotion was faster, promote again"
             )
         if now != number:
-            reigns = [*_reigns(model), Reign(number, _now(), how)]
+            reigns = [*_reigns(model), Reign(number, _now(), how[:_HOW])]
             client.set_registered_model_tag(name, HISTORY, _written(reigns))
+            if ROLLED_BACK in version.tags:  # before the alias: a champion never bears the mark of one that was left
+                client.delete_model_version_tag(name, number, ROLLED_BACK)
             client.set_registered_model_alias(name, CHAMPION, number)
-        if ROLLED_BACK in version.tags:
-            client.delete_model_version_tag(name, number, ROLLED_BACK)
     return resolve(store, name, number)
 
 
@@ -172,7 +177,10 @@ def roll_back(store: Store, name: str, reason: str) -> tuple[Version, Version]:
 
 
 def _usable(store: Store, version: Version | None) -> bool:
-    return version is not None and version.shipped is not None and is_loadable(store, version.shipped)
+    """Whether people can be led back to it: whole, and not left for a reason itself."""
+    if version is None or version.shipped is None or ROLLED_BACK in version.tags:
+        return False
+    return is_loadable(store, version.shipped)
 
 
 def _alias(model: "RegisteredModel") -> str | None:
@@ -200,7 +208,11 @@ def _reigns(model: "RegisteredModel") -> list[Reign]:
 
 
 def _written(reigns: list[Reign]) -> str:
-    return json.dumps([vars(reign) for reign in reigns[-_MOST:]], ensure_ascii=False)
+    """As JSON, the newest that fit."""
+    kept = list(reigns)
+    while len(text := json.dumps([vars(reign) for reign in kept], ensure_ascii=False)) > _LONGEST:
+        kept = kept[1:]
+    return text
 
 
 def _now() -> str:

@@ -20,13 +20,14 @@ from doctune.files import hash_path
 from doctune.section import Section, read_yaml
 
 UNKNOWN = "unknown"
+NAME = r"[\w.-]+"  # of a registered model: fits into a models:/ URI and a file's name as it is
 LOCK_OF_SOURCES = "source.lock.yaml"
 
 
 class RegisterParams(Section):
     """The `register` section of params.yaml."""
 
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[\w.-]+$")  # fits into a models:/ URI as it is
+    name: str = Field(min_length=1, max_length=200, pattern=f"^{NAME}$")
     description: str
 
 

@@ -97,7 +97,7 @@ def ensure_shipped(
             store.client.set_model_version_tag(params.name, version.number, ONNX_HASH, onnx_digest)
             if uri != version.shipped:  # another one only where the logged model itself was deleted
                 store.client.set_model_version_tag(params.name, version.number, SHIPPED, uri)
-        _tag(store, version, parity_tags(files.export_report))
+        _tag(store, version, _measured(files) | parity_tags(files.export_report))
         _describe(store, params, files, version.number)
         keep_snapshot(store, version, files)
         _point(store, params.name, version.number)

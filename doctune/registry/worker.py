@@ -2,7 +2,7 @@
 
     python -P doctune/registry/worker.py asked.json answered.json
 
-    asked.json      {"model": folder of the package, "parts": {"test": ["Pods are running.", ...], ...}}
+    asked.json      {"model": folder of the package, "config": {}, "parts": {"test": ["Pods are running.", ...], ...}}
     answered.json   {"test": ["Pod 正在运行。", ...], ...}
 
 It imports nothing of this checkout, so that what runs is the copy of doctune in the package.
@@ -21,7 +21,7 @@ def main(asked: Path, answered: Path) -> None:
     question = json.loads(asked.read_text(encoding="utf-8"))
     import mlflow.pyfunc
 
-    model = mlflow.pyfunc.load_model(question["model"])
+    model = mlflow.pyfunc.load_model(question["model"], model_config=question["config"])
     answers = {name: model.predict(texts) if texts else [] for name, texts in question["parts"].items()}
     answered.write_text(json.dumps({name: list(texts) for name, texts in answers.items()}), encoding="utf-8")
 

@@ -59,7 +59,7 @@ class Page:
     pair: tuple[str, str]  # whose changes are shown: (new, over)
     systems: tuple[str, ...]  # whose texts were scored; the human reference is none of them
     rows: int
-    new_rows: int
+    new_rows: int | None  # None: without training rows nobody knows
     tables: Sequence[Table]
     counts: Mapping[str, Row]  # what is one number a system: length ratio, empty outputs
     slices: Sequence[Row]  # as from scoring.report.slice_scores
@@ -90,7 +90,7 @@ def page_of(
         pair=pair,
         systems=systems,
         rows=int(summary["rows"]),
-        new_rows=int(summary["new_rows"]),
+        new_rows=summary["new_rows"],
         tables=_tables(summary, (REFERENCE, *systems), pair),
         counts={key: value for key, value in summary.items() if _is_count(value, systems)},
         slices=slices,
@@ -148,7 +148,11 @@ def scored(
     return page_of(
         evaluation,
         summary,
-        slice_scores(evaluation, params, in_order(evaluation)),
+        [
+            row
+            for row in slice_scores(evaluation, params, in_order(evaluation))
+            if MEMORY in evaluation.outputs or row["group"] != "similarity"
+        ],
         largest_changes(evaluation, params.largest_changes, *pair),
         pair,
         title,
@@ -163,10 +167,12 @@ def summary_of(evaluation: Evaluation, over: str, params: EvaluateParams) -> dic
     everywhere = np.ones(len(evaluation.rows), dtype=bool)
     return {
         "rows": len(evaluation.rows),
-        "new_rows": int(evaluation.new.sum()),
+        "new_rows": int(evaluation.new.sum()) if MEMORY in evaluation.outputs else None,
         **_group(evaluation, over, everywhere, params),
         REFERENCE: scores(evaluation, REFERENCE, everywhere, params),
-        "new": _group(evaluation, over, evaluation.new, params) if evaluation.new.any() else {},
+        "new": _group(evaluation, over, evaluation.new, params)
+        if MEMORY in evaluation.outputs and evaluation.new.any()
+        else {},
         **notes(evaluation, params),
     }
 

@@ -24,8 +24,8 @@ def named_files(arguments: Sequence[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for argument in arguments:
         name, _, file = argument.partition("=")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}", name) or not file:
-            raise DoctuneError(f"wanted NAME=FILE, the name of letters, digits and . _ + -, got {argument!r}")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name) or not file:
+            raise DoctuneError(f"wanted NAME=FILE, the name of letters, digits and . _ -, got {argument!r}")
         if name in found:
             raise DoctuneError(f"wanted names that differ, got {name!r} twice")
         if name in _TAKEN:

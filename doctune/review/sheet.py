@@ -82,7 +82,11 @@ def make_key(test: Sequence[Mapping[str, Any]], outputs: Mapping[str, Sequence[s
 
 
 def write_sheet(key: Key, folder: Path) -> None:
-    """Write sheet.csv and form.html into folder/raters, and then folder/key.json."""
+    """Write sheet.csv and form.html into folder/raters, and then folder/key.json; never over the key of another sheet."""
+    if (folder / "key.json").exists() and read_key(folder / "key.json").sheet != key.sheet:
+        raise DoctuneError(
+            f"{folder} has the key of another sheet, whose ratings could not be read without it; name another folder (-o)"
+        )
     with whole_file(folder / "raters" / "sheet.csv") as tmp, tmp.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns(key.most_places))

@@ -6,12 +6,12 @@
     #  "alpha": 0.71, "raters": 2, ...}
 
 The unit is the item: what several raters gave one text is averaged first, so a busy rater does not make the interval
-narrower. Preference is the exact sign test over items, ties left out. Agreement is Krippendorff's alpha for ordinal
+narrower. Preference is the exact sign test over items, by raters who rated both texts, ties left out. Agreement is Krippendorff's alpha for ordinal
 ratings, which takes any number of raters and gaps: 1 is perfect, 0 is chance. It is our own, after his "Computing
 Krippendorff's Alpha-Reliability" (2011), for the package of that name is under the GPL and this project is not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import Any, Literal
@@ -39,7 +39,7 @@ def verdict(ratings: Sequence[Rating], systems: Sequence[str]) -> dict[str, Any]
         "ratings": sum(len(unit) for unit in units.values()),
         "items": len({rating.item for rating in ratings}),
         "systems": {system: _mean(list(by_item[system].values())) for system in systems if by_item[system]},
-        "preferences": [_preference(new, over, by_item[new], by_item[over]) for over, new in combinations(systems, 2)],
+        "preferences": [_preference(new, over, ratings) for over, new in combinations(systems, 2)],
         "alpha": alpha([list(unit.values()) for unit in units.values()]),
     }
 
@@ -88,10 +88,16 @@ def _mean(values: Sequence[float]) -> dict[str, float]:
     return {**{key: round(value, 4) for key, value in named.items()}, "items": len(values)}
 
 
-def _preference(new: str, over: str, mine: Mapping[int, float], theirs: Mapping[int, float]) -> dict[str, Any]:
+def _preference(new: str, over: str, ratings: Sequence[Rating]) -> dict[str, Any]:
+    """Item by item, by raters who rated both texts: else a strict rater's and a mild one's would be compared."""
     from scipy.stats import binomtest
 
-    differences = [mine[item] - theirs[item] for item in mine if item in theirs]
+    given = {(rating.rater, rating.item, rating.system): rating.value for rating in ratings}
+    by_item: dict[int, list[int]] = {}
+    for (rater, item, system), value in sorted(given.items()):
+        if system == new and (rater, item, over) in given:
+            by_item.setdefault(item, []).append(value - given[rater, item, over])
+    differences = [fmean(of_raters) for of_raters in by_item.values()]
     wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
     p_value = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     return {

@@ -25,5 +25,5 @@ class EvaluateParams(Section):
     seed: int = Field(ge=0)
     largest_changes: int = Field(ge=1, le=10_000)  # gains, and as many losses, in the table of changes
     glossary: str = Field(min_length=1)  # path of the terms that are judged; doctune/terms/glossary.yaml is ours
-    general: str = Field(min_length=1)  # path of jsonl (en, zh) from elsewhere: what fine-tuning must not forget
+    general: str = Field(min_length=1)  # path of jsonl (id, en, zh) from elsewhere: what fine-tuning must not forget
     comet: str  # path or hub name of a COMET checkpoint; empty: none

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from doctune.rows import Row
 from doctune.scoring import EvaluateParams, comet
 from doctune.scoring.judged import COMPARED, REFERENCE, SLOW, all_metrics, judged
 from doctune.scoring.likelihood import likelihoods
 from doctune.scoring.memory import NEW_BELOW, nearest
 from doctune.scoring.metrics import BLEU, Array, Estimate, Metric, compare, estimate
-from doctune.scoring.rows import Row, hypotheses_of
+from doctune.scoring.rows import hypotheses_of
 from doctune.text import flatten, normalise
 
 BASE, TUNED, MEMORY = "base", "tuned", "memory"

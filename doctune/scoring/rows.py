@@ -6,26 +6,12 @@ hypotheses_of(test, read_jsonl(path), path)           # the system's texts, in t
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from doctune.errors import DoctuneError
-
-Row = dict[str, Any]
+from doctune.rows import TRANSLATED_FIELDS, Row, check_rows
 
 TEST_FIELDS = ("id", "en", "zh", "page", "kind")
 _TRAIN_FIELDS = ("en", "zh")
-_GENERAL_FIELDS = ("id", "en", "zh")
-
-
-def check_rows(rows: Sequence[Row], fields: Sequence[str], where: Path) -> None:
-    """Raise DoctuneError unless there are rows and each has all `fields` as strings."""
-    if not rows:
-        raise DoctuneError(f"{where} holds no rows, wanted at least one; check the report of the stage that writes it")
-    for number, row in enumerate(rows, 1):
-        for field in fields:
-            if not isinstance(row.get(field), str):
-                got = f"{where}, row {number}: wanted text in {field!r}, got {row.get(field)!r}"
-                raise DoctuneError(f"{got}; run the stage that writes it again (dvc repro)")
 
 
 def check_splits(test: Sequence[Row], train: Sequence[Row], folder: Path) -> None:
@@ -36,7 +22,7 @@ def check_splits(test: Sequence[Row], train: Sequence[Row], folder: Path) -> Non
 
 def check_general(rows: Sequence[Row], where: Path) -> None:
     """Raise DoctuneError unless text from elsewhere has rows of the shape that evaluation needs."""
-    check_rows(rows, _GENERAL_FIELDS, where)
+    check_rows(rows, TRANSLATED_FIELDS, where)
 
 
 def hypotheses_of(test: Sequence[Row], translated: Sequence[Row], where: Path) -> list[str]:
