@@ -68,9 +68,14 @@ def configured_url() -> str | None:
 
 
 def own_server(root: Path) -> str | None:
-    """The API address of this project's running server, as `running_server` noted it; None when it does not answer."""
+    """The API address of this project's running server, as `running_server` noted it.
+
+    None when it does not answer, or who noted it lives no more: another project's may answer at its address by now.
+    """
     try:
-        url = str(json.loads((root / STATE / "prefect-server.json").read_text(encoding="utf-8"))["url"])
+        note = json.loads((root / STATE / "prefect-server.json").read_text(encoding="utf-8"))
+        url, pid = str(note["url"]), int(note["pid"])
+        os.kill(pid, 0)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return url if healthy(url) else None
@@ -116,7 +121,7 @@ def running_server(root: Path | None = None, port: int | None = None) -> Iterato
         yield url
         return
     note = root / STATE / "prefect-server.json"
-    with _server(root, port or free_port(DEFAULT_PORT), ui=True) as url:
+    with _server(root, free_port(port or DEFAULT_PORT), ui=True) as url:
         write_json(note, {"url": url, "pid": os.getpid()})
         try:
             yield url

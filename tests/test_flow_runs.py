@@ -31,9 +31,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
 
 
-def start(root: Path, *words: str) -> "subprocess.Popen[str]":
+def start(root: Path, *words: str, before: str = "") -> "subprocess.Popen[str]":
     heed_interrupts = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # CI may ignore them
-    code = f"{heed_interrupts}; import runpy; runpy.run_module('flows.run', run_name='__main__')"
+    code = f"{before}\n{heed_interrupts}; import runpy; runpy.run_module('flows.run', run_name='__main__')"
     environ = {**os.environ, "PYTHONPATH": str(PROJECT)}
     return subprocess.Popen(
         [sys.executable, "-c", code, *words], cwd=root, env=environ, stderr=subprocess.PIPE, text=True
@@ -88,6 +88,20 @@ def test_a_failure_shows_its_own_error(server: str, toy: Path) -> None:
     assert "Traceback" not in "\n".join(log)
     assert last_run(server)["state"] | {"type": "FAILED", "message": wanted} == last_run(server)["state"]
     (toy / "source.txt").write_text("well")
+    assert run(toy) == {"Completed": 4}
+
+
+BROKEN = (
+    "import flows.pipeline as p\ndef full(*a, **k): raise OSError(28, 'No space left on device')\np.run_stage = full"
+)
+
+
+def test_what_no_stage_expects_fails_the_run(server: str, toy: Path) -> None:
+    """A full disk in the flow itself: not a run that went well because nothing is up to date."""
+    (toy / "source.txt").write_text("more")
+    code, log = finish(start(toy, before=BROKEN))
+    assert code != 0 and "No space left on device" in log[-1], log[-5:]
+    assert last_run(server)["state"]["type"] == "FAILED"
     assert run(toy) == {"Completed": 4}
 
 

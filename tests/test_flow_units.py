@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,9 @@ import psutil
 import pytest
 
 from doctune.errors import DoctuneError
+from doctune.files import write_json
 from doctune.locks import hold
+from flows import server
 from flows.checkout import prepare
 from flows.child import Lines, Stop, run_child
 from flows.dead_locks import drop_dead_locks
@@ -106,6 +109,7 @@ def test_lock_goes_when_its_holder_is_killed(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
+from doctune.files import write_json
 from doctune.locks import hold
 with hold(Path({str(lock)!r}), "to sleep"):
     time.sleep(60)
@@ -330,6 +334,33 @@ def test_scheduled_runs_work_in_a_clone_of_their_own(toy: Path) -> None:
     assert git(clone.root, "rev-parse", "HEAD") == head
 
 
+def test_knobs_of_an_earlier_schedule_are_gone(toy: Path) -> None:
+    clone = prepare(toy)
+    knobs = (clone.root / "params.yaml").read_text()
+    (clone.root / "params.yaml").write_text("left: 99\n")  # as --set does
+    assert clone.commit("Scheduled run with --set")
+    (clone.top / ".git/index.lock").touch()  # of a git that was killed
+    clone = prepare(toy)
+    assert (clone.root / "params.yaml").read_text() == knobs
+    (clone.root / "params.yaml").write_text("left: 99\n")
+    assert clone.commit("The same knobs again") is None, "a schedule that keeps its knobs makes no commits of them"
+
+
 def test_a_scheduled_run_wants_a_repository(tmp_path: Path) -> None:
     with pytest.raises(DoctuneError, match="not a git repository"):
         prepare(tmp_path)
+
+
+def test_the_server_of_another_project_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its note outlived a kill -9, and somebody else's server answers there now; so it does where ours would start."""
+    monkeypatch.setattr(server, "healthy", lambda url: True)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    url = "http://127.0.0.1:4200/api"
+    for pid, found in ((os.getpid(), url), (ended.pid, None)):
+        write_json(tmp_path / ".doctune/prefect-server.json", {"url": url, "pid": pid})
+        assert server.own_server(tmp_path) == found
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert server.free_port(taken.getsockname()[1]) != taken.getsockname()[1]

@@ -1,8 +1,12 @@
 """What a model's reference costs it, against transformers' own loss of one pair at a time, for both kinds of model."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from doctune.errors import DoctuneError
+from doctune.files import write_jsonl
 from doctune.likelihood import nats
 from doctune.prompts import encode_pair
 from doctune.scoring.likelihood import PERPLEXITY, PERPLEXITY_CHARACTER, likelihoods
@@ -39,3 +43,18 @@ def test_perplexity_is_of_the_whole_corpus_by_token_and_by_character():
     assert score(PERPLEXITY, stats) == pytest.approx(2.718281828459045)
     assert score(PERPLEXITY_CHARACTER, stats) == pytest.approx(2.718281828459045**1.5)
     assert likelihoods([*rows, {"hyp": "只有译文"}], ["一"] * 4) == {}
+
+
+def test_both_files_are_read_before_the_model_is(tmp_path: Path) -> None:
+    """Text from elsewhere without ids, of one's own: not after minutes of work on the test rows."""
+    from tasks.translate import main
+
+    test, general = tmp_path / "test.jsonl", tmp_path / "general.jsonl"
+    write_jsonl(test, [{"id": "1", "en": "A pod.", "zh": "一个 Pod。"}])
+    write_jsonl(general, [{"en": "A door.", "zh": "一扇门。"}])
+    with pytest.raises(DoctuneError, match="general.jsonl, row 1: wanted text in 'id', got None"):
+        main(tmp_path / "no-model", test, tmp_path / "out.jsonl", general, tmp_path / "general-out.jsonl")
+    write_jsonl(general, [{"id": "1", "en": "A door.", "zh": "一扇门。"}])
+    with pytest.raises(DoctuneError, match="general-folder cannot be read"):
+        (tmp_path / "general-folder").mkdir()
+        main(tmp_path / "no-model", test, tmp_path / "out.jsonl", tmp_path / "general-folder", tmp_path / "g.jsonl")

@@ -387,3 +387,14 @@ def test_a_browser_draws_the_page_without_a_complaint(html: str, tmp_path: Path)
     # and a complaint would have been heard: the page with one foreign script in it is refused by its own policy
     (tmp_path / "foreign.html").write_text(html.replace("</body>", "<script>1</script></body>"), encoding="utf-8")
     assert "CONSOLE" in chromium(tmp_path, "--dump-dom", (tmp_path / "foreign.html").as_uri()).stderr
+
+
+def test_without_training_rows_nobody_says_what_is_new() -> None:
+    rows = [
+        {"id": str(n), "en": f"Door {n}.", "zh": f"{n} 号门。", "page": "a.md", "kind": "paragraph"} for n in range(4)
+    ]
+    texts = [row["zh"] for row in rows]
+    html = render(compare(rows, [], {"one": Output(texts), "two": Output(texts[::-1])}, PARAMS, ("one", "two")))
+    assert (
+        "training source" not in html and "New rows" not in html and "2 systems on the same 4 rows. Intervals" in html
+    )

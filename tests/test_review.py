@@ -242,3 +242,17 @@ def test_the_form_gives_back_a_sheet_that_imports(tmp_path: Path, key: Key) -> N
     found = read_ratings([tmp_path / "back.csv"], key)
     assert len(found) == 24 and {rating.value for rating in found} == {4} and {r.rater for r in found} == {"@wei"}
     assert columns(2) == saved.lstrip("\ufeff").splitlines()[0].split(",") and shutil.which("chromium")
+
+
+def test_ratings_are_compared_within_a_rater() -> None:
+    """A strict rater gave both texts 2, a mild one rated only one of them: nobody preferred it."""
+    told = [("安娜", "a", "base", 2), ("安娜", "b", "tuned", 2), ("伟", "b", "tuned", 5)]
+    [said] = verdict([Rating(rater, 1, *rest) for rater, *rest in told], ["base", "tuned"])["preferences"]
+    assert (said["wins"], said["ties"], said["losses"]) == (0, 1, 0)
+
+
+def test_the_key_of_another_sheet_is_not_overwritten(tmp_path: Path, key: Key) -> None:
+    write_sheet(key, tmp_path)  # the same again
+    with pytest.raises(DoctuneError, match="name another folder"):
+        write_sheet(make_key(TEST, OUTPUTS, rows=12, seed=6), tmp_path)
+    assert read_key(tmp_path / "key.json") == key
