@@ -647,6 +647,30 @@ def test_model_that_mlflow_half_received_is_completed(store: Store, files: Files
     assert [packages.is_whole(store, model) for model in found] == [True]
 
 
+def test_a_repair_that_is_cut_short_is_no_whole_model(
+    finished: tuple[Store, Files, registry.Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a ready model were lost; killed while they are copied back, it does not look as if all were there."""
+    store, files, version = finished
+    assert version.shipped
+    folder = registry.fetch(store, version.shipped)
+    shutil.rmtree(folder)
+
+    def cut_short(model_id: str, local_dir: str) -> None:
+        shutil.copytree(local_dir, folder)
+        (registry.weights_in(folder) / "onnx/model.onnx").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "log_model_artifacts", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            registry.ensure_shipped(store, PARAMS, files)
+    with pytest.raises(DoctuneError, match="no longer has the model"):
+        registry.fetch(store, version.shipped)
+    assert registry.ensure_shipped(store, PARAMS, files).shipped == version.shipped
+    assert (registry.weights_in(registry.fetch(store, version.shipped)) / "onnx/model.onnx").is_file()
+
+
 # --- lineage, texts
 
 

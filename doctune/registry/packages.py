@@ -149,6 +149,8 @@ def _fill(store: Store, model: "LoggedModel", weights: Mapping[str, Path], requi
             model_config=MODEL_CONFIG,
             pip_requirements=pinned(requirements),
         )
+        if str(model.status) == "READY":  # its files were lost: until all are back it must not look whole
+            store.client.finalize_logged_model(model.model_id, "FAILED")
         store.client.log_model_artifacts(model.model_id, str(staging / "model"))
         store.client.finalize_logged_model(model.model_id, "READY")
     finally:
