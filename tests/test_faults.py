@@ -98,7 +98,7 @@ def striking(step: Step, how: str) -> Iterator[None]:
 def looked_up() -> Iterator[None]:
     """Planted translations without a fresh process."""
 
-    def answer(folder: Path, parts: dict[str, list[str]]) -> dict[str, list[str]]:
+    def answer(folder: Path, parts: dict[str, list[str]], decoding: object) -> dict[str, list[str]]:
         table = read_json(next(registry.weights_in(folder).glob("*/planted.json")))["table"]
         return {name: [table[text] for text in texts] for name, texts in parts.items()}
 
