@@ -20,7 +20,9 @@ from doctune.errors import DoctuneError
 FOLDER = Path(".doctune") / "scheduled" / "checkout"
 SCHEDULED_LOCK = Path(".doctune") / "scheduled.lock"  # held by a scheduled run
 BRANCH = "scheduled"
-WRITTEN = ("source.lock.yaml", "dvc.lock", "params.yaml")
+LOCKS = ("source.lock.yaml", "dvc.lock")
+KNOBS = "params.yaml"
+WRITTEN = (*LOCKS, KNOBS)
 _IDENTITY = [
     "-c",
     "user.name=doctune",
@@ -71,7 +73,7 @@ def prepare(project: Path) -> Clone:
     else:
         _git(clone, "checkout", "--quiet", "--force", BRANCH)
         _follow(clone, Path(inside), head)
-        _take_knobs(clone, Path(inside), head)
+        _take(clone, head, Path(inside) / KNOBS)  # those that an earlier schedule laid over them are none of this one's
     _git(clone, "clean", "--quiet", "-d", "--force")  # untracked files of a killed run; ignored ones (data, memos) stay
     root = clone / inside
     _share_cache(project, root)
@@ -86,10 +88,8 @@ def _follow(clone: Path, inside: Path, head: str) -> None:
         _git(clone, "reset", "--quiet", "--hard", head)
         return
     _git(clone, "read-tree", "--reset", "-u", head)
-    for name in WRITTEN[:2]:
-        path = (inside / name).as_posix()
-        if _git(clone, "ls-tree", "--name-only", "HEAD", "--", path):
-            _git(clone, "checkout", "--quiet", "HEAD", "--", path)
+    for name in LOCKS:
+        _take(clone, "HEAD", inside / name)
     tree = _git(clone, "write-tree")
     merged = _git(
         clone, *_IDENTITY, "commit-tree", tree, "-p", "HEAD", "-p", head, "-m", f"Take over the project at {head[:12]}"
@@ -97,11 +97,10 @@ def _follow(clone: Path, inside: Path, head: str) -> None:
     _git(clone, "reset", "--quiet", "--hard", merged)
 
 
-def _take_knobs(clone: Path, inside: Path, head: str) -> None:
-    """The project's params.yaml, as committed: knobs that an earlier schedule laid over it are no part of this one."""
-    path = (inside / WRITTEN[2]).as_posix()
-    if _git(clone, "ls-tree", "--name-only", head, "--", path):
-        _git(clone, "checkout", "--quiet", head, "--", path)
+def _take(clone: Path, revision: str, path: Path) -> None:
+    """The file at `path` as it is in a revision that has it."""
+    if _git(clone, "ls-tree", "--name-only", revision, "--", path.as_posix()):
+        _git(clone, "checkout", "--quiet", revision, "--", path.as_posix())
 
 
 def _has(clone: Path, ancestor: str, descendant: str | None = None) -> bool:

@@ -99,9 +99,11 @@ def _run_pipeline(project: Path, clone: Clone, run_id: str, preset: str | None, 
 
 def _environment(project: Path, clone: Clone, run_id: str) -> dict[str, str]:
     """The clone's code first, the project's MLflow, and none of what Prefect told this process about its own run."""
+    from doctune.scoring.comet import PLACE
+
     environ = {key: value for key, value in child_environment(run_id).items() if not key.startswith("PREFECT__")}
     environ["PYTHONPATH"] = os.pathsep.join([str(clone.root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    comet = (project / ".venv-comet" / "bin").resolve()  # git has none of it, so the clone has not
+    comet = (project / PLACE).parent.resolve()  # git has none of it, so the clone has not
     environ["PATH"] = os.pathsep.join([*filter(None, [environ.get("PATH")]), str(comet)])
     environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{(project / 'mlruns' / 'mlflow.db').resolve()}")
     environ["PREFECT_LOGGING_COLORS"] = "false"

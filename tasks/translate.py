@@ -27,9 +27,9 @@ def main(
     general_out: Path,
     base: Path | None = None,  # the base's folder, where the model is an adapter
 ) -> None:
-    asked = {to: read_jsonl(source) for source, to in ((test, out), (general, general_out))}
-    for source, to in ((test, out), (general, general_out)):  # both before a model works for minutes on the first
-        check_rows(asked[to], TRANSLATED_FIELDS, source)
+    asked = {out: read_jsonl(test), general_out: read_jsonl(general)}
+    check_rows(asked[out], TRANSLATED_FIELDS, test)
+    check_rows(asked[general_out], TRANSLATED_FIELDS, general)  # before a model works for minutes on the test rows
     translator = load_translator(model, base, load_section(TranslateParams, "translate"), remote_code_allowed())
     for to, rows in asked.items():
         write_jsonl(to, _translate(translator, rows))

@@ -109,7 +109,6 @@ def test_lock_goes_when_its_holder_is_killed(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
-from doctune.files import write_json
 from doctune.locks import hold
 with hold(Path({str(lock)!r}), "to sleep"):
     time.sleep(60)

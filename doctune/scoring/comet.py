@@ -28,11 +28,10 @@ def why_not(checkpoint: str) -> str:
     """Why COMET cannot be had, in a line; empty where it can."""
     if not checkpoint:
         return "evaluate.comet names no checkpoint"
-    return (
-        ""
-        if _program()
-        else f"there is no {PLACE} and no comet-score on the PATH; install it with `make comet`, then `dvc repro --force evaluate`"
-    )
+    if _program():
+        return ""
+    again = "install it with `make comet`, then `dvc repro --force evaluate`"
+    return f"there is no {PLACE} and no comet-score on the PATH; {again}"
 
 
 def judge(
