@@ -19,6 +19,16 @@ from doctune.errors import DoctuneError
 
 
 @contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DoctuneError(
+            f"could not write {path}: {error.strerror or error}; free some space or fix its permissions"
+        ) from error
+
+
+@contextmanager
 def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any failure it is removed.
 
@@ -27,15 +37,12 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield tmp
-        if durable:
-            with tmp.open("rb") as file:
-                os.fsync(file.fileno())
-        tmp.replace(path)
-    except OSError as error:
-        raise DoctuneError(
-            f"could not write {path}: {error.strerror or error}; free some space or fix its permissions"
-        ) from error
+        with _writing(path):
+            yield tmp
+            if durable:
+                with tmp.open("rb") as file:
+                    os.fsync(file.fileno())
+            tmp.replace(path)
     finally:
         tmp.unlink(missing_ok=True)
 
@@ -47,15 +54,12 @@ def whole_dir(path: Path) -> Iterator[Path]:
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(tmp, ignore_errors=True)
     try:
-        tmp.mkdir()
-        yield tmp
-        if path.is_dir():
-            shutil.rmtree(path)
-        tmp.rename(path)
-    except OSError as error:
-        raise DoctuneError(
-            f"could not write {path}: {error.strerror or error}; free some space or fix its permissions"
-        ) from error
+        with _writing(path):
+            tmp.mkdir()
+            yield tmp
+            if path.is_dir():
+                shutil.rmtree(path)
+            tmp.rename(path)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 
@@ -79,16 +83,20 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-_UNREADABLE = (IsADirectoryError, NotADirectoryError, PermissionError)
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise DoctuneError(f"{path} cannot be read ({error.strerror}); name a file that can") from None
 
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
-    except _UNREADABLE as error:
-        raise DoctuneError(f"{path} cannot be read ({error.strerror}); name a file that can") from None
+        with _reading(path):
+            return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DoctuneError(f"{path} is not valid JSON ({error}); remove it and run its stage again") from None
 
@@ -102,17 +110,13 @@ def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The same, an object at a time, for files that need not be in memory as a whole."""
     number = 0
     try:
-        with path.open("rb") as file:
+        with _reading(path), path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     row = orjson.loads(line)
                     if not isinstance(row, dict):
                         raise DoctuneError(f"{path}:{number} holds {type(row).__name__}, wanted a JSON object a line")
                     yield row
-    except FileNotFoundError:
-        raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
-    except _UNREADABLE as error:
-        raise DoctuneError(f"{path} cannot be read ({error.strerror}); name a file that can") from None
     except orjson.JSONDecodeError as error:
         raise DoctuneError(f"{path}:{number} is not valid JSON Lines ({error})") from None
 

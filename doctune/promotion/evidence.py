@@ -6,14 +6,13 @@
 The test rows are those of the checkout; the gate "splits" asks that the candidate was made from the same splits.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_path, hash_text, read_json, read_jsonl
+from doctune.files import hash_path, read_json, read_jsonl
 from doctune.near import NGRAMS
 from doctune.promotion.gates import Against, Evidence
 from doctune.promotion.params import PromoteParams
@@ -156,7 +155,7 @@ def _package(store: Store, version: Version) -> tuple[Path, str]:
         raise DoesNotRun(
             f"what version {version.number} ships is not what was exported: wanted {digest[:12]}, got {what}"
         )
-    return folder, hash_text(digest, hash_path(folder / "code"))  # it translates by its own copy of doctune
+    return folder, digest
 
 
 def _decoding(folder: Path) -> dict[str, Any] | None:
@@ -186,9 +185,8 @@ def _pytorch(
     if (exported.get("onnx_hash"), exported.get("hypotheses_hash")) == (version.tags[ONNX_HASH], here):
         return hypotheses_of(test, read_jsonl(places.hypotheses), places.hypotheses)
     try:
-        folder = fetch(store, version.source)
-        digest = hash_text(version.tags[MODEL_HASH], hash_path(folder / "code"), json.dumps(decoding, sort_keys=True))
-        return translations(places.memo, folder, digest, {TEST: _english(test)}, decoding=decoding)[TEST]
+        folder, parts = fetch(store, version.source), {TEST: _english(test)}
+        return translations(places.memo, folder, version.tags[MODEL_HASH], parts, decoding=decoding)[TEST]
     except DoesNotRun as error:  # what ships may run all the same: this says nothing against it
         raise DoctuneError(
             f"the PyTorch model of version {version.number} cannot be compared with: {error}; promote it from the "

@@ -3,8 +3,8 @@
     parts = {"smoke": [...], "test": [...]}
     translations(memo, folder, "9f2c...", parts, fresh=("smoke",))    # {"smoke": [...], "test": [...]}
 
-Translations are kept under `.doctune/judged/MODEL-TEXTS.json`, named by the hash of the model and of the texts. Parts
-named in `fresh` are translated every time: they show that the model opens today.
+Translations are kept under `.doctune/judged/MODEL-TEXTS.json`, named by the hash of the model, with its code and
+decoding, and of the texts. Parts named in `fresh` are translated every time: they show that the model opens today.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_text, read_json, write_json
+from doctune.files import hash_path, hash_text, read_json, write_json
 
 JUDGED = Path(".doctune") / "judged"
 WORKER = Path(__file__).parents[1] / "registry" / "worker.py"
@@ -36,10 +36,12 @@ def translations(
     fresh: Collection[str] = (),
     decoding: Mapping[str, Any] | None = None,
 ) -> dict[str, list[str]]:
-    """Each part's translations by the package in `folder`, whose content hash is `digest`; DoesNotRun where it fails.
+    """Each part's translations by the package in `folder`, whose weights' hash is `digest`; DoesNotRun where it fails.
 
-    `decoding` is how a PyTorch package decodes, if not greedily; who gives it makes it part of `digest`.
+    `decoding` is how a PyTorch package decodes, if not greedily. It and the package's own copy of doctune, by which it
+    translates, are part of what translations are kept under.
     """
+    digest = hash_text(digest, hash_path(folder / "code"), json.dumps(decoding, sort_keys=True))
     found = {name: kept for name, texts in parts.items() if (kept := _kept(memo, digest, texts)) is not None}
     wanted = {name: list(texts) for name, texts in parts.items() if name in fresh or name not in found}
     if wanted:
