@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine with Python 3.11+, git and make: `make run` and `make test`.
+# Two commands do everything on a fresh machine with Python 3.11 to 3.13, git and make: `make run` and `make test`.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 run: .venv/ready          ## the whole pipeline; PRESET=name, ARGS="--set section.key=value"

@@ -216,7 +216,10 @@ def rollback(
 
 @app.command("lint")
 def lint_files(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Chinese Markdown pages; - is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Chinese Markdown pages, or folders of them; - is standard input."),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False,
     fix: Annotated[bool, typer.Option(help="Mend in place what has a safe mend, and tell what is left.")] = False,
 ) -> None:

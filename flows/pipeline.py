@@ -78,7 +78,7 @@ def on_this_checkout(work: Callable[[Path, str, Stop], Any]) -> Any:
             return work(root, run_id, stop)
     except DoctuneError as error:
         get_run_logger().error(str(error))
-        return Failed(message=str(error), data=error)
+        return failure([], stop) or Failed(message=str(error), data=error)
     except (KeyboardInterrupt, TerminationSignal):
         if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker ends this process, and says in what state
             raise
@@ -93,11 +93,11 @@ def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: lis
     if ended is None:
         from flows.promote import promote_in_pipeline
 
-        outcome = promote_in_pipeline(root, dag.commands())
+        outcome = promote_in_pipeline(root, dag.commands(), stop)
         said, version = outcome.markdown or f"Not judged: {outcome.error}", outcome.version or version
         if outcome.error:  # a refusal is none
             error = DoctuneError(f"the pipeline is up to date, but the challenger was not judged: {outcome.error}")
-            ended = Failed(message=str(error), data=error)
+            ended = failure([], stop) or Failed(message=str(error), data=error)
     summary = summarise(root, run_id, rows, time.monotonic() - begin, version, said)
     _show(summary)
     return ended or summary

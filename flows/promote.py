@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from doctune.errors import DoctuneError
+from flows.child import Stop
 from flows.graph import Dag, options_of
 from flows.pipeline import on_this_checkout
 
@@ -36,13 +37,19 @@ def promote(version: str = "challenger", force: str | None = None, name: str | N
     version: number or alias. force: a reason to promote in spite of failed gates, kept with the decision.
     name: of the registered model; by default the one in params.yaml.
 
-    Returns a Decision, of a refusal too. Failed where the version could not be judged.
+    Returns a Decision, of a refusal too. Failed where the version could not be judged; Cancelled where the run was, before
+    anything was decided.
     """
-    return on_this_checkout(lambda root, _run_id, _stop: decide(root, Dag(root).commands(), version, force, name))
+    return on_this_checkout(lambda root, _run_id, stop: decide(root, Dag(root).commands(), stop, version, force, name))
 
 
 def decide(
-    root: Path, commands: dict[str, str], version: str = "challenger", force: str | None = None, name: str | None = None
+    root: Path,
+    commands: dict[str, str],
+    stop: Stop,
+    version: str = "challenger",
+    force: str | None = None,
+    name: str | None = None,
 ) -> "Decision":
     """Promote on the files that the stages' commands name, and show the decision as an artifact of this flow run."""
     from doctune.params import read_params
@@ -66,7 +73,8 @@ def decide(
     )
     knobs = Knobs(params.promote, params.evaluate, params.split)
     say = get_run_logger().info
-    decision = judge_and_move(connect(root), name or params.registration.name, version, knobs, places, force, say)
+    registered = name or params.registration.name
+    decision = judge_and_move(connect(root), registered, version, knobs, places, force, say, stop.requested)
     say("%s", decision.sentence)
     create_markdown_artifact(decision.markdown, key="promotion", description="What each gate said, and who is champion")
     return decision
@@ -81,7 +89,7 @@ class Outcome:
     error: str = ""
 
 
-def promote_in_pipeline(root: Path, commands: dict[str, str]) -> Outcome:
+def promote_in_pipeline(root: Path, commands: dict[str, str], stop: Stop) -> Outcome:
     """Judge the challenger as a task of the running flow, unless that was done and nothing has changed since."""
     from flows.reconcile import note_promotion, settled_promotion
 
@@ -96,7 +104,7 @@ def promote_in_pipeline(root: Path, commands: dict[str, str]) -> Outcome:
             outcome.append(Outcome(said))
             return Completed(name="Cached", message="nothing changed")
         try:
-            decision = decide(root, commands)
+            decision = decide(root, commands, stop)
             settled = decision.judged or decision.verdict == "champion"
             version = note_promotion(root, register, export, decision.markdown if settled else None)
         except DoctuneError as error:

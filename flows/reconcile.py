@@ -108,8 +108,9 @@ def _knobs(root: Path) -> str:
 
 
 def _version(versions: Sequence[Any], model_hash: str) -> str:
-    """Number and aliases of the newest version that holds the model."""
-    version = next(version for version in versions if version.tags.get("model_hash") == model_hash)
+    """Number and aliases of the version that holds the model: of several the challenger, else the newest."""
+    holders = [version for version in versions if version.tags.get("model_hash") == model_hash]
+    version = next((version for version in holders if "challenger" in version.aliases), holders[0])
     return f"{version.number} ({', '.join(sorted(version.aliases)) or 'no alias'})"
 
 

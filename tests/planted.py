@@ -198,8 +198,8 @@ class World:
         known |= {en: teach(en, zh) for en, zh in PAIRS}
         return known | {en: (general or perfect)(en, zh) for en, zh in GENERAL}
 
-    def promote(self, wanted: str, force: str | None = None) -> Decision:
-        return promote(self.store, "doctune", wanted, self.knobs, self.places, force, say=lambda text: None)
+    def promote(self, wanted: str, force: str | None = None, stopped: Callable[[], bool] = lambda: False) -> Decision:
+        return promote(self.store, "doctune", wanted, self.knobs, self.places, force, lambda text: None, stopped)
 
     def champion(self) -> str | None:
         """The champion's number, once it is certain that it is one: what it ships is there, and the history ends with it."""

@@ -52,10 +52,16 @@ def run(root: Path) -> dict[str, int]:
     return dict(json.loads(log[-1]))
 
 
-def until_it_runs(process: "subprocess.Popen[str]") -> None:
+def until_it_runs(process: "subprocess.Popen[str]", said: str = "stage first.out starts") -> None:
     assert process.stderr is not None
-    while "stage first.out starts" not in (line := process.stderr.readline()):
-        assert line, "the stage did not start"
+    while said not in (line := process.stderr.readline()):
+        assert line, f"the run ended before it said {said!r}"
+
+
+def cancel(server: str) -> None:
+    body = json.dumps({"state": {"type": "CANCELLING"}}).encode()
+    url = f"{server}/flow_runs/{last_run(server)['id']}/set_state"
+    urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})).close()
 
 
 def last_run(server: str) -> dict[str, Any]:
@@ -122,13 +128,27 @@ def test_cancelling_in_prefect_ends_the_stage(server: str, toy: Path) -> None:
     (toy / "source.txt").write_text("slow")
     flow = start(toy)
     until_it_runs(flow)
-    body = json.dumps({"state": {"type": "CANCELLING"}}).encode()
-    url = f"{server}/flow_runs/{last_run(server)['id']}/set_state"
-    urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})).close()
+    cancel(server)
     code, log = finish(flow)
     assert code == 130, log
     assert last_run(server)["state"]["type"] == "CANCELLED"
     assert processes(toy) == []
+
+
+def test_cancelling_in_prefect_reaches_a_promotion(server: str, toy: Path) -> None:
+    judge = (
+        "import sys; from flows import promote\n"
+        "def judging(root, commands, stop):\n"
+        "    print('judging', file=sys.stderr, flush=True); assert stop.wait(600)\n"
+        "    return promote.Outcome('', error='not decided on')\n"
+        "promote.promote_in_pipeline = judging"
+    )
+    flow = start(toy, before=judge)
+    until_it_runs(flow, "judging")
+    cancel(server)
+    code, log = finish(flow)
+    assert code == 130, log
+    assert last_run(server)["state"]["type"] == "CANCELLED"
 
 
 def test_kill_9_of_the_flow_leaves_nothing_and_blocks_nothing(server: str, toy: Path) -> None:

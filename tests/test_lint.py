@@ -94,6 +94,16 @@ def test_command(tmp_path: Path) -> None:
     assert missing.returncode == 1 and missing.stderr.startswith("doctune: error: b.md: wanted a Markdown file")
 
 
+def test_folders_are_read_to_their_depth(tmp_path: Path) -> None:
+    for name in ("docs/b/deep.mdx", "docs/a.md", "docs/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("您好\n", encoding="utf-8")
+    found = run(tmp_path, "docs")
+    assert [line.partition(":")[0] for line in found.stdout.splitlines()] == ["docs/a.md", "docs/b/deep.mdx"]
+    (tmp_path / "empty").mkdir()
+    assert "found none below it" in run(tmp_path, "empty").stderr
+
+
 def test_metric_and_breakdown() -> None:
     assert score(STYLE, STYLE.statistics(["你好", "您好您"], ["", ""])) == 50
     rows = {row["rule"]: row for row in breakdown(["你好", "您好您"], ["", ""])}

@@ -70,6 +70,17 @@ def versions(project: Project) -> list[dict]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def said_in_prefect(project: Project) -> str:
+    """The newest artifact of a promotion."""
+    code = (
+        "import json, urllib.request; from pathlib import Path; from flows.server import own_server\n"
+        "print(urllib.request.urlopen(f'{own_server(Path.cwd())}/artifacts/promotion/latest').read().decode())"
+    )
+    done = project.run("python", "-c", code)
+    assert done.returncode == 0, done.stdout
+    return json.loads(done.stdout.splitlines()[-1])["data"]
+
+
 def runs(project: Project) -> int:
     code = (
         "from doctune.registry.store import connect; s = connect(); print(len(s.client.search_runs([s.experiment_id])))"
@@ -168,10 +179,11 @@ def test_a_knob_of_train_reruns_train_and_what_follows(served):
 def test_promotion_refuses_is_forced_and_is_rolled_back(served):
     refused = served.run("doctune", "promote")
     assert refused.returncode == 3 and "FAIL  significance" in refused.stdout, refused.stdout[-3000:]
+    assert "**failed**" in said_in_prefect(served) and "version 1 stays champion" in said_in_prefect(served)
     assert served.run("doctune", "promote", "--force", " ").returncode == 1
     forced = served.run("doctune", "promote", "--force", "试用第二版")
     assert forced.returncode == 0 and "is champion by force (试用第二版)" in forced.stdout, forced.stdout[-3000:]
-    assert versions(served)[0]["aliases"] == ["challenger", "champion"]
+    assert versions(served)[0]["aliases"] == ["challenger", "champion"] and "by force" in said_in_prefect(served)
     shown = served.run("doctune", "models", "show", "2").stdout
     for said in ("what changed since version 1", "train.learning_rate: 0.0005 -> 0.0001", "train ran: ", "试用第二版"):
         assert said in shown, shown
@@ -190,6 +202,16 @@ def test_the_old_knob_restores_without_training(served):
     assert versions(served)[1]["aliases"] == ["challenger", "champion"], (
         f"the challenger is what the files hold ({time.monotonic() - began:.0f} s)"
     )
+
+
+def test_a_scheduled_run_ends_with_promotion(served):
+    code = "from flows.run import flow_module\nwith flow_module('flows.scheduled') as module: print(module.nightly())"
+    done = served.run("python", "-c", code)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "version 1 of doctune is champion already" in done.stdout, "it asked about what is in the project's MLflow"
+    clone = served.root / ".doctune/scheduled/checkout"
+    assert read_yaml(clone / "dvc.lock")["stages"].keys() == set(STAGES) and not (clone / "mlruns/mlflow.db").exists()
+    assert [version["number"] for version in versions(served)] == ["2", "1"], "the same model is no new version"
 
 
 def test_alignment_code_reruns_align_only_where_its_result_is_the_same(served):

@@ -2,13 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from doctune.errors import DoctuneError
 from doctune.files import write_jsonl
 from doctune.registry import api as registry
+from doctune.scoring.evaluation import Output
 from tests.planted import GENERAL, PAIRS, Teach, World, clumsy, failed, perfect, rows
 from tests.test_registry import fresh_mlruns
 
@@ -134,6 +139,10 @@ def test_a_better_one_is_promoted_and_a_worse_one_is_not(world: World) -> None:
     second = world.promote(world.plant("second", perfect).number)
     assert (second.verdict, second.champion, failed(second)) == ("passed", "1", []), second.text
     assert world.champion() == "2" and second.numbers["against"]["p_value"] <= 0.05
+    source = registry.resolve(world.store, "doctune", "2").source
+    [page] = (registry.fetch(world.store, source) / "promotion").glob("2.*.html")
+    for part in ("Loss, candidate", "24 are new", "translation memory"):
+        assert part in page.read_text(encoding="utf-8"), part
     kept = sorted(world.places.memo.iterdir())
     assert len(kept) == 4, "test rows and general text of either, decoded once"
     before = [file.stat().st_mtime_ns for file in kept]
@@ -153,6 +162,31 @@ def test_a_better_one_is_promoted_and_a_worse_one_is_not(world: World) -> None:
     assert (left.number, now.number, world.champion()) == ("3", "2", "2")
     assert "rolled back" in failed(world.promote("3")), "the next scheduled run does not bring it back"
     assert len(GENERAL) == 5
+
+
+def test_a_cancelled_run_decides_nothing(world: World) -> None:
+    version = world.plant("first", perfect)
+    with pytest.raises(DoctuneError, match="not decided on: the run was cancelled"):
+        world.promote(version.number, stopped=lambda: True)
+    assert world.champion() is None
+    assert "promotion" not in registry.resolve(world.store, "doctune", version.number).tags
+    assert world.promote(version.number).verdict == "passed"
+
+
+def test_a_gate_may_ask_for_comet(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = world.knobs.promote.model_copy(update={"floors": {"comet": 80.0}})
+    world = replace(world, knobs=replace(world.knobs, promote=limits))
+    version = world.plant("first", perfect)
+    with pytest.raises(DoctuneError, match="'comet', which was not measured"):
+        world.promote(version.number)
+
+    def judged(test: list[Any], outputs: Mapping[str, Output], checkpoint: str) -> dict[str, Output]:
+        rows = np.tile([0.5, 1.0], (len(test), 1))
+        return {name: replace(output, measured={"comet": rows}) for name, output in outputs.items()}
+
+    monkeypatch.setattr("doctune.scoring.evaluation.with_comet", judged)  # its program is an extra
+    decision = world.promote(version.number)
+    assert failed(decision) == ["comet"] and "30.00 too low" in decision.sentence
 
 
 def test_translations_of_another_model_prove_no_parity(world: World) -> None:

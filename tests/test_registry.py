@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from doctune.errors import DoctuneError
-from doctune.files import write_json, write_text
+from doctune.files import hash_path, write_json, write_text
 from doctune.registry import api as registry
 from doctune.registry import packages
 from doctune.registry.api import Files, RegisterParams, Store
@@ -397,9 +397,10 @@ def test_evaluation_is_logged_once(store: Store, files: Files) -> None:
         "evaluation/plots",
         "evaluation/plots/scores.png",
     }
-    write_json(files.metrics, {"tuned": {"bleu": 36.5}})
-    assert registry.log_evaluation(store, run_id, files)
-    assert store.client.get_run(run_id).data.metrics["tuned/bleu"] == 36.5
+    for bleu in (36.5, 34.5):
+        write_json(files.metrics, {"tuned": {"bleu": bleu}})
+        assert registry.log_evaluation(store, run_id, files)
+        assert store.client.get_run(run_id).data.metrics["tuned/bleu"] == bleu, "the newest, higher or lower"
 
 
 # --- versions
@@ -582,7 +583,6 @@ SABOTAGE: dict[str, tuple[Callable[[Store, registry.Version], Any], list[str]]] 
         [
             "version 2 of doctune registered",
             "alias challenger set to version 2",
-            "alias champion set to version 2",
             "shipped model of version 2 logged",
         ],
     ),
@@ -610,6 +610,38 @@ def test_reconcile_repairs(finished: tuple[Store, Files, registry.Version], name
         version = registry.resolve(store, "doctune", alias)
         assert _model_folder(store, version.source).is_dir() and _model_folder(store, version.shipped).is_dir()
         assert version.tags["model_hash"] == registry.model_hash(files)
+
+
+def test_a_champion_without_its_model_is_not_followed_by_what_was_not_judged(
+    finished: tuple[Store, Files, registry.Version],
+) -> None:
+    store, files, first = finished
+    assert files.onnx and files.export_report
+    store.client.delete_logged_model(first.source.removeprefix("models:/"))
+    (files.onnx / "shipped.json").write_text("exported in another way", encoding="utf-8")
+    write_json(files.export_report, {"onnx_hash": hash_path(files.onnx)})
+    registry.reconcile(store, PARAMS, files)
+    champion = registry.champion_of(store, "doctune")
+    assert champion and champion.number == "1" and _model_folder(store, champion.shipped).is_dir()
+    assert registry.resolve(store, "doctune", "challenger").number == "2"
+
+
+def test_versions_of_one_model_are_told_apart_by_what_they_ship(
+    finished: tuple[Store, Files, registry.Version],
+) -> None:
+    store, files, _ = finished
+    assert files.onnx and files.export_report
+    was = {path.name: path.read_bytes() for path in files.onnx.iterdir()}
+    for extra, number in ((b"trimmed", "2"), (None, "1"), (b"trimmed", "2")):
+        shutil.rmtree(files.onnx)
+        files.onnx.mkdir()
+        for name, data in (was | ({"extra": extra} if extra else {})).items():
+            (files.onnx / name).write_bytes(data)
+        write_json(files.export_report, {"onnx_hash": hash_path(files.onnx)})
+        registry.reconcile(store, PARAMS, files)
+        assert registry.resolve(store, "doctune", "challenger").number == number
+        assert registry.ensure_version(store, PARAMS, files).number == number, "also before what ships is looked at"
+        assert registry.reconcile(store, PARAMS, files) == []
 
 
 def test_reconcile_after_the_database_was_lost(files: Files, fresh_mlruns: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -206,7 +207,10 @@ def test_ratings_of_two_people_reach_mlflow(tmp_path: Path, monkeypatch: pytest.
     assert metrics["preferences/tuned_over_base/wins"] == 4
     assert metrics["preferences/tuned_over_base/p_value"] == pytest.approx(2 / 2**4)
     assert metrics["alpha"] == alpha([[2, 1]] * 4 + [[4, 5]] * 5) and f"{metrics['alpha']:.2f}" in output
-    assert run.info.status == "FINISHED"
+    _, run = imported(wei)
+    assert run.data.metrics["raters"] == 1 and math.isnan(run.data.metrics["alpha"]), "one rater agrees with nobody"
+    _, run = imported(wei, anna)
+    assert run.data.metrics["alpha"] == metrics["alpha"] and run.info.status == "FINISHED"
     table = json.loads(Path(client.download_artifacts(run.info.run_id, "review/ratings.json")).read_text("utf-8"))
     rows = [dict(zip(table["columns"], cells, strict=True)) for cells in table["data"]]
     assert len(rows) == 20

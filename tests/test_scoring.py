@@ -331,7 +331,7 @@ def test_without_new_rows_that_group_is_empty_and_the_tables_say_so() -> None:
 # ---- report ----
 
 
-@pytest.mark.parametrize("group", ["kind", "words", "similarity"])
+@pytest.mark.parametrize("group", ["kind", "page", "words", "similarity"])
 def test_every_row_is_in_one_slice_of_each_group(evaluation: Evaluation, group: str) -> None:
     chosen = [item for item in slices(evaluation) if item.group == group]
     assert np.sum([item.where for item in chosen], axis=0).tolist() == [1] * len(SENTENCES)

@@ -1,10 +1,10 @@
-"""What of the markup is kept, by kind, and the two metrics of it."""
+"""What of the markup is kept, by kind, and its metrics."""
 
 import pytest
 
 from doctune.scoring.metrics import score
 from doctune.structure.kept import breakdown, compare
-from doctune.structure.metric import STRUCTURE, STRUCTURE_ROWS
+from doctune.structure.metric import STRUCTURE, STRUCTURE_PRECISION, STRUCTURE_RECALL, STRUCTURE_ROWS
 from doctune.structure.numbers import digits, spelled
 
 CASES = [
@@ -44,6 +44,9 @@ def test_metrics_and_breakdown() -> None:
     hypotheses = ["运行 `a`。", "普通。", "等 5 天。"]
     assert score(STRUCTURE, STRUCTURE.statistics(hypotheses, hypotheses, sources)) == pytest.approx(100 * 4 / 5)
     assert score(STRUCTURE_ROWS, STRUCTURE_ROWS.statistics(hypotheses, hypotheses, sources)) == 50
+    more = ["运行 `a`。", "普通 `x` `y`。", "等 5 天。"]
+    assert score(STRUCTURE_RECALL, STRUCTURE_RECALL.statistics(more, more, sources)) == pytest.approx(100 * 2 / 3)
+    assert score(STRUCTURE_PRECISION, STRUCTURE_PRECISION.statistics(more, more, sources)) == 50
     assert score(STRUCTURE, STRUCTURE.statistics(["好"], ["好"], ["Good"])) == 100
     rows = {row["kind"]: row for row in breakdown(hypotheses, hypotheses, sources)}
     assert (rows["code"]["wanted"], rows["code"]["kept"], rows["code"]["recall"]) == (2, 1, 50.0)

@@ -139,8 +139,11 @@ def test_the_forbidden_rendering_is_named() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_any_text_is_judged(english: str, chinese: str) -> None:
-    for term in JUDGE(english, chinese):
-        assert not (term.right and term.forbidden)
+    found = JUDGE(f"The node has a taint.\n\n{english}", chinese)
+    assert [term.entry.en for term in found][:2] == ["node", "taint"]
+    assert len({term.entry.en for term in found}) == len(found), "each term once"
+    for term in found:
+        assert not term.right or any(set(accepted) & set(chinese) for accepted in term.entry.accepted)
 
 
 @settings(deadline=None, max_examples=50)

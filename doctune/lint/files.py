@@ -1,4 +1,4 @@
-"""`doctune lint FILE...`: findings of files, or of standard input, printed a line each.
+"""`doctune lint FILE...`: findings of files, of the Markdown below folders, or of standard input, printed a line each.
 
 docs/pods.md:12:8: you: 您, wanted 你
 """
@@ -15,7 +15,7 @@ from doctune.lint.page import fix_page, lint_page, place
 def lint_all(files: list[str], as_json: bool, fix: bool) -> int:
     """Print the findings of all files and return how many there are; with `fix`, those that are left."""
     count = 0
-    for name in files:
+    for name in [page for given in files for page in _pages(given)]:
         source = _read(name)
         if fix:
             mended = fix_page(source)
@@ -37,6 +37,16 @@ def lint_all(files: list[str], as_json: bool, fix: bool) -> int:
             )
             print(text, file=sys.stderr if fix and name == "-" else sys.stdout)
     return count
+
+
+def _pages(name: str) -> list[str]:
+    """What a name on the command line stands for: itself, or every .md and .mdx below it."""
+    if name == "-" or not Path(name).is_dir():
+        return [name]
+    pages = sorted(str(path) for path in Path(name).rglob("*") if path.suffix in {".md", ".mdx"} and path.is_file())
+    if not pages:
+        raise DoctuneError(f"{name}: wanted a folder with .md or .mdx pages, found none below it; check the path")
+    return pages
 
 
 def _read(name: str) -> str:

@@ -28,6 +28,7 @@ from doctune.scoring.rows import check_general, check_splits, hypotheses_of
 from doctune.splitting import SplitParams
 
 if TYPE_CHECKING:
+    from doctune.report.gather import Points
     from doctune.scoring.evaluation import Evaluation
 
 CANDIDATE, CHAMPION, PYTORCH = "candidate", "champion", "pytorch"
@@ -62,7 +63,7 @@ def gather(
     import numpy as np
 
     from doctune.leakage import leakage
-    from doctune.scoring.evaluation import Output, evaluate, gain, scores
+    from doctune.scoring.evaluation import Output, evaluate, gain, scores, with_comet
 
     limits, glossary = knobs.promote, Path(knobs.evaluate.glossary)
     test, train = read_jsonl(places.splits / "test.jsonl"), read_jsonl(places.splits / "train.jsonl")
@@ -76,7 +77,10 @@ def gather(
         outputs[CHAMPION] = Output(_champion(store, champion, places, parts[TEST]))
     if limits.max_int8_loss is not None:
         outputs[PYTORCH] = Output(_pytorch(store, candidate, _decoding(folder), places, test))
-    evaluation = evaluate(test, [], outputs, glossary, wanted(limits))
+    names = wanted(limits)
+    if "comet" in names:
+        outputs = with_comet(test, outputs, knobs.evaluate.comet)
+    evaluation = evaluate(test, train, outputs, glossary, names)
     everywhere = np.ones(len(test), dtype=bool)
     against = None
     if champion is not None:
@@ -102,10 +106,12 @@ def gather(
     return evidence, evaluation
 
 
-def page(evaluation: "Evaluation", gates: Sequence[Mapping[str, Any]], version: Version, knobs: Knobs) -> str:
+def page(
+    evaluation: "Evaluation", gates: Sequence[Mapping[str, Any]], version: Version, knobs: Knobs, curves: "Points"
+) -> str:
     """What people look at: the candidate beside the champion, or beside PyTorch where there is none, and the gates.
 
-    Empty where it was judged alone.
+    `curves` are those of its training. Empty where it was judged alone.
     """
     from doctune.report.gather import scored
     from doctune.report.page import render
@@ -114,11 +120,12 @@ def page(evaluation: "Evaluation", gates: Sequence[Mapping[str, Any]], version: 
     if over is None:
         return ""
     title = f"Version {version.number} of {version.name}, as it ships"
-    return render(scored(evaluation, knobs.evaluate, (CANDIDATE, over), gates=gates, title=title))
+    pair = (CANDIDATE, over)
+    return render(scored(evaluation, knobs.evaluate, pair, {CANDIDATE: curves}, gates, title=title))
 
 
 def wanted(limits: PromoteParams) -> set[str]:
-    """The metrics that gates ask for, and those that people look at first. TER is slow: only where a gate asks for it."""
+    """The metrics that gates ask for, and those that people look at first. TER and COMET are slow: only where a gate asks for them."""
     return {*SHOWN, *limits.floors, *limits.ceilings, *limits.losses}
 
 

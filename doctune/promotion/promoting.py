@@ -21,6 +21,7 @@ from doctune.promotion.evidence import Knobs, Places, gather, page
 from doctune.promotion.gates import Evidence, Gate, judge, refused
 from doctune.promotion.shipped import DoesNotRun
 from doctune.registry.champions import DECISION, ROLLED_BACK, champion_of, move, promotion_lock, record
+from doctune.registry.curves import curves_of
 from doctune.registry.store import Store
 from doctune.registry.versions import DATA_HASH, ONNX_HASH, Version, resolve, shipped_of
 from doctune.tables import literal, markdown_table
@@ -89,10 +90,12 @@ def promote(
     places: Places,
     force: str | None = None,
     say: Callable[[str], None] = print,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Decision:
     """Judge the version with this number or alias, and make it champion if it passes, or by force with a reason.
 
-    The decision is in the version's tags before the alias moves. DoctuneError where something could not be judged.
+    The decision is in the version's tags before the alias moves. DoctuneError where something could not be judged, or was
+    `stopped` meanwhile: then nothing was decided.
     """
     if force is not None and not force.strip():
         raise DoctuneError("wanted a reason for --force, got none; it is kept with the decision, say why")
@@ -111,6 +114,10 @@ def promote(
             f"judging version {candidate.number} against {f'champion {champion.number}' if champion else 'no champion'}"
         )
         gates, numbers, shown = _judge(store, candidate, champion, knobs, places, force, say)
+        if stopped():
+            raise DoctuneError(
+                f"version {candidate.number} of {name} was not decided on: the run was cancelled meanwhile"
+            )
         passed = all(gate.passed for gate in gates)
         verdict: Verdict = "passed" if passed else "forced" if force is not None and numbers else "refused"
         decision = Decision(
@@ -165,7 +172,8 @@ def _judge(
     except DoesNotRun as error:
         return (Gate("smoke", "a model that runs in a fresh process", str(error), False),), {}, ""
     gates = (*judge(evidence, knobs.promote), *unjudged)
-    return gates, _numbers(evidence), page(evaluation, [gate.row for gate in gates], candidate, knobs)
+    curves = curves_of(store, candidate.run_id)
+    return gates, _numbers(evidence), page(evaluation, [gate.row for gate in gates], candidate, knobs, curves)
 
 
 def _numbers(evidence: Evidence) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def model_description(params: RegisterParams, files: Files) -> str:
         [
             params.description,
             f"Translates Markdown documentation from English into Simplified Chinese; fine-tuned by doctune from the pages{of}.",
-            "`champion` is the version in use: it passed the gates of promotion as it ships. `challenger` is the newest.",
+            "`champion` is the version in use: it passed the gates of promotion as it ships. `challenger` is the last run's.",
             _load(params.name, "@champion", "champion"),
             licence(files),
         ]

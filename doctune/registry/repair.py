@@ -5,6 +5,7 @@
 All questions are answered from small reports (hashes in register.json and export.json); models are read only to repair.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def log_evaluation(store: Store, run_id: str, files: Files) -> bool:
         return False
     wanted = lineage(files, store.root)
     metrics: dict[str, Any] = read_json(files.metrics)
-    now = max(run.info.start_time, run.info.end_time or 0)
+    now = int(time.time() * 1000)  # of two values of one step MLflow shows the later, and of one moment the larger
     trained = {key: value for key, value in read_json(files.train_report).items() if key != "params"}
     facts = {**metrics, "train": trained}
     points = [Metric(key, value, now, 0) for key, value in numbers(facts)]

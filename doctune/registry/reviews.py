@@ -6,6 +6,7 @@ Imported again, with another rater's sheet, say, it is the same run with the new
 """
 
 from collections.abc import Mapping, Sequence
+from math import isnan, nan
 from typing import Any
 
 from doctune.registry.lineage import environment, numbers
@@ -25,7 +26,9 @@ def log_review(store: Store, sheet: str, verdict: Mapping[str, Any], ratings: Se
             run = store.client.create_run(store.experiment_id, None, tags, f"review-{sheet[:8]}")
         run_id = str(run.info.run_id)
         pairs = {f"{row['system']}_over_{row['over']}": dict(row) for row in verdict["preferences"]}
-        for key, value in numbers({**verdict, "preferences": pairs}):
+        found = dict(numbers({**verdict, "preferences": pairs}))
+        gone = {key: nan for key, value in run.data.metrics.items() if key not in found and not isnan(value)}
+        for key, value in (gone | found).items():  # MLflow cannot forget a number
             store.client.log_metric(run_id, key, value)
         store.client.log_dict(run_id, dict(verdict), "review/verdict.json")
         keys = list(ratings[0])

@@ -63,11 +63,13 @@ def ensure_version(
             _log_model(store, files, digest)  # MLflow knows the model, its files are gone
         if not found:
             found = [_register(store, params, files, digest)]
-        _tag(store, found[0], _measured(files) | leakage_tags(split_report))  # anew for the same model, it may be
-        _describe(store, params, files, found[0].number)
-        keep_snapshot(store, found[0], files)
-        _point(store, params.name, found[0].number)
-    return resolve(store, params.name, found[0].number)
+        # Of several versions, which ship the model differently, the one that the last export was: ensure_shipped knows better
+        version = next((version for version in found if CHALLENGER in version.aliases), found[0])
+        _tag(store, version, _measured(files) | leakage_tags(split_report))  # anew for the same model, it may be
+        _describe(store, params, files, version.number)
+        keep_snapshot(store, version, files)
+        _point(store, params.name, version.number)
+    return resolve(store, params.name, version.number)
 
 
 @told
@@ -152,7 +154,10 @@ def shipped_of(version: Version) -> str:
 
 
 def _register(store: Store, params: RegisterParams, files: Files, digest: str) -> Version:
-    """Log the model unless MLflow has it, and make a version of it that takes over the aliases of broken ones."""
+    """Log the model unless MLflow has it, and make a version of it that takes over the aliases of broken ones.
+
+    But for champion: what ships of it may be whole still, and what the new version will ship was not judged.
+    """
     client = store.client
     uri, run_id = _log_model(store, files, digest)
     model = registered(store, params.name)
@@ -163,7 +168,7 @@ def _register(store: Store, params: RegisterParams, files: Files, digest: str) -
     aliases = _aliases(registered(store, params.name))
     for broken in _search(store, params.name, {MODEL_HASH: digest}, aliases):
         if broken.number != str(made.version) and not is_loadable(store, broken.source):
-            for alias in broken.aliases:
+            for alias in set(broken.aliases) - {CHAMPION}:
                 client.set_registered_model_alias(params.name, alias, str(made.version))
             client.set_model_version_tag(params.name, broken.number, REPLACED, str(made.version))
     return _version(made, {})

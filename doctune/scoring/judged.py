@@ -16,7 +16,7 @@ from doctune.scoring.likelihood import MEASURED
 from doctune.scoring.metrics import BLEU, CHRF, Metric
 from doctune.scoring.rouge import ROUGE_L
 from doctune.scoring.ter import TER
-from doctune.structure.metric import STRUCTURE, STRUCTURE_ROWS
+from doctune.structure.metric import STRUCTURE, STRUCTURE_PRECISION, STRUCTURE_RECALL, STRUCTURE_ROWS
 from doctune.terms.metric import metric_of
 
 REFERENCE = "reference"  # the human translation as a system
@@ -25,7 +25,8 @@ SLOW = frozenset({TER.name})  # seconds for a thousand rows, while it searches s
 
 
 def judged(glossary: Path) -> tuple[Metric, ...]:
-    return (metric_of(glossary), STRUCTURE, STRUCTURE_ROWS, STYLE, DEGENERATE)
+    structure = (STRUCTURE, STRUCTURE_PRECISION, STRUCTURE_RECALL, STRUCTURE_ROWS)
+    return (metric_of(glossary), *structure, STYLE, DEGENERATE)
 
 
 def all_metrics(glossary: Path, checkpoint: str = "") -> tuple[Metric, ...]:

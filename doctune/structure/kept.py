@@ -90,7 +90,7 @@ def _share(part: int, whole: int) -> float:
     return round(100.0 * part / whole, 2) if whole else 100.0
 
 
-@lru_cache(maxsize=1 << 14)  # a source is compared with every system, by two metrics and a table
+@lru_cache(maxsize=1 << 14)  # a source is compared with every system, by metrics and a table
 def _markup(text: str) -> _Markup:
     protected, known = protect(text)
     counts = Counter(SYMBOL.findall(protected))
