@@ -78,7 +78,7 @@ def on_this_checkout(work: Callable[[Path, str, Stop], Any]) -> Any:
             return work(root, run_id, stop)
     except DoctuneError as error:
         get_run_logger().error(str(error))
-        return failure([], stop) or Failed(message=str(error), data=error)
+        return ended_by(error, stop)
     except (KeyboardInterrupt, TerminationSignal):
         if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker ends this process, and says in what state
             raise
@@ -97,7 +97,7 @@ def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: lis
         said, version = outcome.markdown or f"Not judged: {outcome.error}", outcome.version or version
         if outcome.error:  # a refusal is none
             error = DoctuneError(f"the pipeline is up to date, but the challenger was not judged: {outcome.error}")
-            ended = failure([], stop) or Failed(message=str(error), data=error)
+            ended = ended_by(error, stop)
     summary = summarise(root, run_id, rows, time.monotonic() - begin, version, said)
     _show(summary)
     return ended or summary
@@ -139,6 +139,11 @@ def bring_up_to_date(
             future.wait(GRACE_SECONDS + 5)
         raise
     return [_row(stage, rows) for stage in stages], versions[0] if versions else None
+
+
+def ended_by(error: DoctuneError, stop: Stop) -> State:
+    """The state of a flow that an error ended: of one that was asked to end, that."""
+    return Cancelled(message=stop.reason) if stop.requested() else Failed(message=str(error), data=error)
 
 
 def failure(rows: list[Row], stop: Stop) -> State | None:

@@ -143,6 +143,7 @@ def test_any_text_is_judged(english: str, chinese: str) -> None:
     assert [term.entry.en for term in found][:2] == ["node", "taint"]
     assert len({term.entry.en for term in found}) == len(found), "each term once"
     for term in found:
+        assert not (term.right and term.forbidden)
         assert not term.right or any(set(accepted) & set(chinese) for accepted in term.entry.accepted)
 
 

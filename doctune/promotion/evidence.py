@@ -20,6 +20,7 @@ from doctune.promotion.shipped import DoesNotRun, translations
 from doctune.promotion.smoke import SENTENCES, problems
 from doctune.pyfunc import ONNX
 from doctune.registry.champions import ROLLED_BACK
+from doctune.registry.curves import curves_of
 from doctune.registry.packages import weights_in
 from doctune.registry.store import Store
 from doctune.registry.versions import DATA_HASH, MODEL_HASH, ONNX_HASH, Version, fetch, shipped_of
@@ -28,7 +29,6 @@ from doctune.scoring.rows import check_general, check_splits, hypotheses_of
 from doctune.splitting import SplitParams
 
 if TYPE_CHECKING:
-    from doctune.report.gather import Points
     from doctune.scoring.evaluation import Evaluation
 
 CANDIDATE, CHAMPION, PYTORCH = "candidate", "champion", "pytorch"
@@ -107,21 +107,21 @@ def gather(
 
 
 def page(
-    evaluation: "Evaluation", gates: Sequence[Mapping[str, Any]], version: Version, knobs: Knobs, curves: "Points"
+    store: Store, evaluation: "Evaluation", gates: Sequence[Mapping[str, Any]], version: Version, knobs: Knobs
 ) -> str:
     """What people look at: the candidate beside the champion, or beside PyTorch where there is none, and the gates.
 
-    `curves` are those of its training. Empty where it was judged alone.
+    Its losses are those of the run that trained it. Empty where it was judged alone.
     """
     from doctune.report.gather import scored
-    from doctune.report.page import render
+    from doctune.report.page import LOSSES, render
 
     over = next((name for name in (CHAMPION, PYTORCH) if name in evaluation.outputs), None)
     if over is None:
         return ""
     title = f"Version {version.number} of {version.name}, as it ships"
-    pair = (CANDIDATE, over)
-    return render(scored(evaluation, knobs.evaluate, pair, {CANDIDATE: curves}, gates, title=title))
+    curves = {CANDIDATE: curves_of(store, version.run_id, LOSSES)}
+    return render(scored(evaluation, knobs.evaluate, (CANDIDATE, over), curves, gates, title=title))
 
 
 def wanted(limits: PromoteParams) -> set[str]:

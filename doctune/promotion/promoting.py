@@ -21,7 +21,6 @@ from doctune.promotion.evidence import Knobs, Places, gather, page
 from doctune.promotion.gates import Evidence, Gate, judge, refused
 from doctune.promotion.shipped import DoesNotRun
 from doctune.registry.champions import DECISION, ROLLED_BACK, champion_of, move, promotion_lock, record
-from doctune.registry.curves import curves_of
 from doctune.registry.store import Store
 from doctune.registry.versions import DATA_HASH, ONNX_HASH, Version, resolve, shipped_of
 from doctune.tables import literal, markdown_table
@@ -172,8 +171,7 @@ def _judge(
     except DoesNotRun as error:
         return (Gate("smoke", "a model that runs in a fresh process", str(error), False),), {}, ""
     gates = (*judge(evidence, knobs.promote), *unjudged)
-    curves = curves_of(store, candidate.run_id)
-    return gates, _numbers(evidence), page(evaluation, [gate.row for gate in gates], candidate, knobs, curves)
+    return gates, _numbers(evidence), page(store, evaluation, [gate.row for gate in gates], candidate, knobs)
 
 
 def _numbers(evidence: Evidence) -> dict[str, Any]:

@@ -35,7 +35,7 @@ _GROUPS = {
 _METRICS = {metric.name: metric for metric in all_metrics(OWN)}
 _FINE = frozenset(metric.name for metric in MEASURED)  # near 1: one decimal says too little
 _LINE_GROUPS = ("similarity",)
-_LOSSES = ("loss", "eval_loss")
+LOSSES = ("loss", "eval_loss")
 # controls, and what changes direction or has no width: a text must not look like another one
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -198,7 +198,7 @@ def _losses(page: Page) -> list[tuple[str, list[tuple[int, str]], Markup]]:
     """(title, legend, picture) of each model's loss curves."""
     found = []
     for model, curves in page.curves.items():
-        names = [name for name in _LOSSES if name in curves]
+        names = [name for name in LOSSES if name in curves]
         series = [Line(index, name.replace("_", " "), curves[name]) for index, name in enumerate(names)]
         if picture := lines(series, f"Loss of {label(model)}", "step", "nats a token"):
             found.append((f"Loss, {label(model)}", [(line.colour, line.name) for line in series], picture))
