@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 run: .venv/ready          ## the whole pipeline; PRESET=name, ARGS="--set section.key=value"
 	doctune run $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
-test: .venv/ready         ## all tests, end-to-end ones included, two files at a time
+test: .venv/tested        ## all tests, end-to-end ones included, two files at a time
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 repro: .venv/ready        ## the same pipeline through DVC alone
@@ -24,6 +24,9 @@ lint: .venv/ready         ## style and types
 
 .venv/ready: requirements.lock pyproject.toml
 	python3 -m venv .venv && pip install --quiet --requirement requirements.lock && pip install --quiet --no-deps --no-build-isolation --editable . && touch $@
+
+.venv/tested: .venv/ready tests/optional.txt
+	pip install --quiet --requirement tests/optional.txt && touch $@
 
 .venv-peers/ready: bench/peers.txt
 	python3 -m venv .venv-peers && .venv-peers/bin/pip install --quiet --requirement bench/peers.txt && touch $@
