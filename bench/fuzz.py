@@ -152,7 +152,7 @@ def _one(number: int) -> tuple[int, float, str]:
     began = time.process_time()
     try:
         page = Document(chinese)
-        if "".join(part for part, _ in page.pieces(page.blocks())) != chinese:
+        if "".join(part for part, _ in page.pieces(page.blocks())) != page.source:
             return number, 0.0, f"{path}: the blocks are not the page"
         align_page(path, chinese, english, _PARAMS[0])
     except Exception:  # whatever it is, it is what this looks for

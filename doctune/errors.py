@@ -1,5 +1,7 @@
 """The one error that people are meant to read: a line that says what was wanted, what was got, what to do."""
 
+ERROR_PREFIX = "doctune: error: "  # begins that line, so that it is found in a program's output
+
 
 class DoctuneError(Exception):
     """Something outside doctune is wrong (input, configuration, environment); the message is for its user.
@@ -8,3 +10,9 @@ class DoctuneError(Exception):
     """
 
     exit_code = 1
+
+
+def one_line(error: object, most: int = 300) -> str:
+    """An error's message on one line of at most `most` characters, for a message of ours that quotes it."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -6,7 +6,7 @@
 
 Hugo's front matter, comments and shortcodes are cut out first (doctune.spans); the prose between them is CommonMark
 with HTML in it (doctune.prose, by markdown-it-py). Blocks never overlap and keep their order, so the
-page is the blocks' source joined with what lies between them (`Document.pieces`), byte for byte.
+page is the blocks' source joined with what lies between them (`Document.pieces`), character for character.
 """
 
 import re
@@ -19,6 +19,7 @@ from doctune.prose import leaves
 from doctune.spans import Span, cut, front_matter
 
 TEXT_KINDS = frozenset(("heading", "paragraph", "list_item", "table_cell"))
+TEXT_KEYS = ("title", "linkTitle", "description", "short_description")  # of front matter, whose values people read
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,15 @@ _MARKER = re.compile(r"^[ \t>]*(?:(?P<item>[-*+]|\d{1,9}[.)])|(?P<heading>#{1,6}
 
 
 class Document:
-    """A page's source with its line table; parsing never fails, whatever the source."""
+    """A page's source with its line table; parsing never fails, whatever the source.
+
+    Lines of `source` end in a line feed alone, whatever ended them: CommonMark takes `\\r\\n` and `\\r`, too.
+    Every offset is one into it.
+    """
 
     def __init__(self, source: str) -> None:
-        self.source = source
-        self._starts = [0, *(m.end() for m in re.finditer("\n", source))]
+        self.source = source.replace("\r\n", "\n").replace("\r", "\n")
+        self._starts = [0, *(m.end() for m in re.finditer("\n", self.source))]
 
     def line(self, offset: int) -> int:
         """1-based line of a character offset."""

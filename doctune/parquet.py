@@ -6,7 +6,7 @@ read_parquet(Path("data/pages.parquet"), ["lang", "path", "text"])       # one t
 from pathlib import Path
 from typing import Any
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 
 
 def read_parquet(path: Path, columns: list[str]) -> list[tuple[Any, ...]]:
@@ -20,7 +20,7 @@ def read_parquet(path: Path, columns: list[str]) -> list[tuple[Any, ...]]:
     except FileNotFoundError:
         raise DoctuneError(f"{path} does not exist; run the stage that writes it (doctune run, or dvc repro)") from None
     except (pa.ArrowException, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise DoctuneError(
             f"wanted a table with columns {', '.join(columns)} in {path}, got: {reason}; run its stage again"
         ) from None

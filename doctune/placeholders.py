@@ -15,13 +15,16 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle
+
+from doctune.text import LOCALE
 
 LIMIT = 64
 SYMBOLS = tuple(f"⟦{number}⟧" for number in range(1, LIMIT + 1))
 
 SYMBOL = re.compile(r"⟦(\d{1,3})⟧")
 _TOOLTIP = re.compile(r"\{\{[<%]\s*glossary_tooltip\b(?P<attributes>[^{}]*?)[>%]\}\}")
-_ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*("[^"]*"|'[^']*'|“[^”]*”|[^\s"']+)""")
+_ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|“([^”]*)”|([^\s"']+))""")
 _SPAN = re.compile(
     r"(?P<code>(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))"
     r"|(?P<tooltip>\{\{[<%]\s*glossary_tooltip\b[^{}]*?[>%]\}\})"
@@ -34,7 +37,7 @@ _SPAN = re.compile(
     r"|(?P<tag></?[A-Za-z][\w-]*(?:\s[^<>]*)?/?>)",
     re.DOTALL,
 )
-_LANGUAGE_ROOT = re.compile(r"^\((?:/(?:en|zh|zh-cn|zh-CN|zh-hans))(?=/)")
+_LANGUAGE_ROOT = re.compile(rf"^\(/{LOCALE}(?=/)", re.I)
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,9 @@ def restore(text: str, spans: tuple[Span, ...], links: Mapping[str, str] | None 
     def tooltip(match: re.Match[str]) -> str:
         span, words = spans[int(match.group(1)) - start], match.group(2)
         term, source_words = _tooltip(span.text)
-        return (
-            span.text
-            if words == source_words
-            else f'{{{{< glossary_tooltip text="{words.strip()}" term_id="{term}" >}}}}'
-        )
+        if words == source_words:
+            return span.text
+        return f'{{{{< glossary_tooltip text="{_unquoted(words.strip())}" term_id="{term}" >}}}}'
 
     end = next((start + index for index, span in enumerate(spans) if span.key == "tooltip:end"), None)
     if end is not None:
@@ -122,10 +123,16 @@ def _span(number: str, spans: tuple[Span, ...], start: int) -> Span | None:
     return spans[index] if 0 <= index < len(spans) else None
 
 
+def _unquoted(words: str) -> str:
+    """Words that can stand in quotation marks: their own become Chinese ones, opening and closing by turns."""
+    marks = cycle("“”")
+    return re.sub('"', lambda _: next(marks), words)
+
+
 def _tooltip(shortcode: str) -> tuple[str, str]:
     """(term id, the words shown); a tooltip without text shows its term, so the id stands in for it."""
     match = _TOOLTIP.match(shortcode)
-    attributes = dict(_ATTRIBUTE.findall(match["attributes"])) if match else {}
-    values = {name: value.strip("\"'“”") for name, value in attributes.items()}
+    attributes = _ATTRIBUTE.findall(match["attributes"]) if match else []
+    values = {name: double or single or wide or bare.strip("“”") for name, double, single, wide, bare in attributes}
     term = values.get("term_id", "")
     return term, values.get("text", term.replace("-", " "))

@@ -14,9 +14,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 
 PARAMS_FILE = Path("params.yaml")
+COMMIT = re.compile(r"[0-9a-f]{40}")  # of git and the hubs, in full: a branch or a tag can move
 
 
 class Section(BaseModel):
@@ -48,7 +49,7 @@ def read_yaml(path: Path) -> Any:
             f"{path} does not exist; run from the project's root folder, or write it with `doctune run --preset embedded`"
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise DoctuneError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise DoctuneError(f"{path} is not valid YAML: {one_line(error)}") from None
 
 
 def validate(model: type[AnySection], value: Any, where: str) -> AnySection:

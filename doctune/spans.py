@@ -70,7 +70,7 @@ class Span:
     end: int
 
 
-_FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)(?:^---[ \t]*(?:\r?\n|\Z))", re.S | re.M)
+_FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\n(.*?)(?:^---[ \t]*(?:\n|\Z))", re.S | re.M)
 _STOP = re.compile(
     r"(?P<fence>^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<mark>`{3,}(?=[^`\n]*$)|~{3,}))"
     r"|(?P<container>^[ \t>]*:{3,}[^:\n]*$)"

@@ -4,6 +4,8 @@ flatten("Pod 会被调度到\\n某个节点，\\n并在 `kubelet` 的\\n照看�
 # "Pod 会被调度到某个节点，并在 `kubelet` 的照看下运行。"
 normalise("⼀个\\u200b ＰＯＤ，占用 ５ 个端口")
 # "一个 POD，占用 5 个端口"
+
+Also what the names of pages say, in an address or in a repository: their language and their folder.
 """
 
 import re
@@ -27,7 +29,7 @@ _HARD_BREAK = re.compile(r"(?:\\|<br */?>)$", re.I)
 CODE = re.compile(r"(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)|<(?P<tag>code|tt|pre)>.*?</(?P=tag)>", re.S)
 SHORTCODE = re.compile(r"\{\{[<%].*?[%>]\}\}", re.S)
 _SHORTCODE_TEXT = re.compile(r"\btext\s*=\s*[\"“]([^\"”]*)[\"”]")
-_SHORTCODE_TERM = re.compile(r"\bterm_id\s*=\s*[\"“]([^\"”]*)[\"”]")
+TERM_ID = re.compile(r"\bterm_id\s*=\s*[\"“]([^\"”]*)[\"”]")
 _TAG = re.compile(r"</?[A-Za-z](?:\{\{<.*?>\}\}|[^<>])*>")
 _LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\](?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\[\]]*\])")
 _NOT_SHOWN = re.compile(r"[\W_]+")
@@ -55,6 +57,8 @@ _TO_MAP = re.compile(f"[{_COMPATIBLE}]+")
 _FROM_RADICAL = str.maketrans(_RADICALS, _UNIFIED)  # what NFKC leaves; Unicode's EquivalentUnifiedIdeograph
 TARGET = r"(?<=\])\([^()\s]*+(?:\([^()\s]*+\)[^()\s]*+)*+[^()]*+\)"  # of a link, behind its words
 ADDRESS = r"https?://[^\s<>()\[\]`，。；：、！？）】》“”]+"
+LOCALE = r"(?:en|zh|cn)(?:[-_](?:hans|cn|us|gb))?"  # a language, as sites name its folders and files; whatever the case
+LOCALE_FOLDER = re.compile(rf"/{LOCALE}(?=/|$)", re.I)
 ANY_TAG = r"</?[A-Za-z][^<>]*>"
 _VERBATIM = re.compile(  # inline code, link targets, addresses, tags
     f"{CODE.pattern}|{TARGET}|{ADDRESS}|{ANY_TAG}",
@@ -110,9 +114,11 @@ def flatten(text: str, lang: Lang) -> str:
     meet, and with a space where Chinese meets Latin, a digit or code; what counts is the character a reader sees, so
     markup at the break (`**`, `[`, tags, glossary shortcodes) is looked through. Lines that begin a list item, table
     row, quotation or heading stay lines when the passage has several, as does one after a hard break by `\\` or `<br>`.
-    Two spaces at a line's end are no break here: in the corpora they are leftovers that the other side lacks.
+    Two spaces at a line's end are no break here: in the corpora they are leftovers that the other side lacks. Lines may
+    end as on any system.
     """
-    lines = [line.strip() for line in (normalise(text) if lang == "zh" else text).split("\n")]
+    source = (normalise(text) if lang == "zh" else text).replace("\r", "\n")
+    lines = [line.strip() for line in source.split("\n")]
     out = ""
     numbered = False
     for line in lines:
@@ -158,7 +164,7 @@ def visible(text: str) -> str:
 
 
 def _shortcode_text(match: re.Match[str]) -> str:
-    found = _SHORTCODE_TEXT.search(match[0]) or _SHORTCODE_TERM.search(match[0])
+    found = _SHORTCODE_TEXT.search(match[0]) or TERM_ID.search(match[0])
     return found[1] if found else ""
 
 
@@ -188,3 +194,9 @@ def letters(text: str) -> str:
 
 def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
+
+
+def top_folder(page: str) -> str:
+    """concepts/workloads/pods.md is in concepts; a page in no folder is in (root)."""
+    folder, slash, _ = page.partition("/")
+    return folder if slash else "(root)"

@@ -561,6 +561,19 @@ def test_a_first_comment_of_text_is_no_front_matter() -> None:
     ]
 
 
+@pytest.mark.parametrize("end", [pytest.param("\r\n", id="windows"), pytest.param("\r", id="returns")])
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(FRONT_MATTER + CODE_FOLLOWS, id="front-matter-and-code"),
+        pytest.param(HIDDEN_FRONT_MATTER + SEVERAL_BLOCKS, id="yaml-comments-and-several-blocks"),
+        pytest.param("---\ntitle: 甲\n\n" + HARD_WRAPPED, id="front-matter-not-closed"),
+    ],
+)
+def test_line_ends_change_no_pair(source: str, end: str) -> None:
+    assert align_page("a.md", source.replace("\n", end), None, PARAMS) == align_page("a.md", source, None, PARAMS)
+
+
 def test_evidence_prefers_the_translation() -> None:
     en = Document("Set `replicas` to 3 in [the manifest](/docs/a/#b) of the Deployment.").blocks()
     right = Document("在 Deployment 的[清单](/zh-cn/docs/a/#乙)中将 `replicas` 设置为 3。").blocks()

@@ -99,7 +99,7 @@ def test_numbers() -> None:
     assert found["sections"] == [
         {"section": "docks", "english": 3, "chinese": 2, "both": 2, "pairs": 3},
         {"section": "tides", "english": 1, "chinese": 1, "both": 1, "pairs": 2},
-        {"section": "(top)", "english": 1, "chinese": 1, "both": 1, "pairs": 1},
+        {"section": "(root)", "english": 1, "chinese": 1, "both": 1, "pairs": 1},
     ]
     assert found["renderings"] == {"strings": 1, "differ_in_wording": 1, "differ_in_marks": 0, "places": 2}
     assert found["dropped"] == ALIGN["dropped"] and found["masked"] == {"email": 1}

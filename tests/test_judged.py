@@ -18,7 +18,6 @@ from doctune.scoring.evaluation import BASE, MEMORY, TUNED, Output, evaluate, su
 from doctune.scoring.judged import all_metrics
 from doctune.scoring.likelihood import likelihoods
 from doctune.scoring.metrics import BLEU, compare, estimate, randomise, score
-from doctune.scoring.report import page_type
 from doctune.scoring.rouge import ROUGE_L
 from doctune.scoring.ter import TER, edits
 from doctune.terms.glossary import OWN
@@ -141,8 +140,3 @@ def test_an_evaluation_has_every_metric_with_signature_interval_and_both_p_value
     assert summary["base"]["perplexity_character"] == pytest.approx(np.exp(12.5 * 5 / characters), abs=1e-4)
     assert summary["reference"]["degenerate"] == 0 and "bleu" not in summary["reference"]
     assert "ter" not in summary[MEMORY] and "rouge_l" in summary[MEMORY]
-
-
-@pytest.mark.parametrize("page, wanted", [("tasks/run/job.md", "tasks"), ("_index.md", "(root)")])
-def test_page_type(page, wanted):
-    assert page_type(page) == wanted

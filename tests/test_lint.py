@@ -69,6 +69,24 @@ def test_a_page_is_read_where_it_is_prose() -> None:
     assert mended.replace("你好", "您好").replace("，", ",", 1).replace("看 Pod", "看Pod") == PAGE
 
 
+def test_every_text_of_the_front_matter_is_read() -> None:
+    page = "---\ntitle: 您\nlinkTitle: 您\ndescription: 您\nshort_description: 您\nauthor: 您\n---\n"
+    assert [place(page, finding.start)[0] for finding in lint_page(page)] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("end", [pytest.param("\r\n", id="windows"), pytest.param("\r", id="returns")])
+def test_line_ends_change_no_finding_and_stay(end: str) -> None:
+    page = PAGE.replace("\n", end)
+    found = [(finding.rule, *place(page, finding.start), *place(page, finding.end)) for finding in lint_page(page)]
+    assert found == [(f.rule, *place(PAGE, f.start), *place(PAGE, f.end)) for f in lint_page(PAGE)] and found
+    assert fix_page(page) == fix_page(PAGE).replace("\n", end)
+
+
+@given(st.text(alphabet="您好Pod,.:()*_`# [](/)\n，。（）-|", max_size=40), st.sampled_from(["\r\n", "\r"]))
+def test_line_ends_stay_where_any_page_is_mended(text: str, end: str) -> None:
+    assert fix_page(text.replace("\n", end)) == fix_page(text).replace("\n", end)
+
+
 @given(st.text(alphabet="您好Pod,.:()*_` [](/)\n，。（）", max_size=40))
 def test_a_mend_leaves_nothing_to_mend_and_findings_lie_in_the_text(text: str) -> None:
     assert all(0 <= finding.start <= finding.end <= len(text) for finding in lint(text))
@@ -102,6 +120,20 @@ def test_folders_are_read_to_their_depth(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in found.stdout.splitlines()] == ["docs/a.md", "docs/b/deep.mdx"]
     (tmp_path / "empty").mkdir()
     assert "found none below it" in run(tmp_path, "empty").stderr
+
+
+def test_links_below_a_folder_are_left_and_one_that_is_named_stays_a_link(tmp_path: Path) -> None:
+    for name in ("docs/a.md", "other/b.md"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("您好\n", encoding="utf-8")
+    (tmp_path / "docs/file.md").symlink_to(tmp_path / "other/b.md")
+    (tmp_path / "docs/folder").symlink_to(tmp_path / "other")
+    assert run(tmp_path, "docs").stdout.splitlines() == ["docs/a.md:1:1: you: 您, wanted 你"]
+    assert run(tmp_path, "--fix", "docs").returncode == 0
+    assert (tmp_path / "other/b.md").read_text(encoding="utf-8") == "您好\n"
+    assert run(tmp_path, "--fix", "docs/file.md").returncode == 0
+    assert (tmp_path / "docs/file.md").is_symlink()
+    assert (tmp_path / "other/b.md").read_text(encoding="utf-8") == "你好\n"
 
 
 def test_metric_and_breakdown() -> None:

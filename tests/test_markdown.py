@@ -1,4 +1,4 @@
-"""Pages as blocks: kinds, text, lines, and the source back byte for byte."""
+"""Pages as blocks: kinds, text, lines, and the source back character for character."""
 
 import itertools
 
@@ -158,6 +158,25 @@ def test_blocks(source: str, want: list[tuple[str, str]]) -> None:
     assert kinds(source) == want
 
 
+@pytest.mark.parametrize("end", [pytest.param("\r\n", id="windows"), pytest.param("\r", id="returns")])
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(PAGE, id="a-page-of-everything"),
+        pytest.param("# 甲\n乙", id="last-line-without-an-end"),
+        pytest.param("甲 \n乙  \n丙\n", id="spaces-before-the-end"),
+        pytest.param("\n\n", id="ends-alone"),
+        pytest.param("- 甲\n\n      乙\n\n~~~\n丙\n~~~  \n丁\n", id="fence-with-spaces-behind-it"),
+    ],
+)
+def test_line_ends_are_those_of_any_system(source: str, end: str) -> None:
+    assert Document(source.replace("\n", end)).blocks() == Document(source).blocks()
+
+
+def test_line_ends_may_differ_within_a_page() -> None:
+    assert [(b.text, b.first) for b in Document("# 甲\r乙\r\r\n丙\n").blocks()] == [("甲", 1), ("乙", 2), ("丙", 4)]
+
+
 def test_headings_know_level_and_anchor() -> None:
     block = Document("### 标题 {#the-anchor}\n").blocks()[0]
     assert (block.level, block.anchor) == (3, "the-anchor")
@@ -223,6 +242,7 @@ PARTS = st.sampled_from(
         "text ",
         "{#a}",
         "\r\n",
+        "\r",
         "\\",
         '<a href="x',
         "\ufeff",
@@ -236,9 +256,9 @@ PARTS = st.sampled_from(
 def test_any_source_is_the_blocks_and_what_lies_between(source: str) -> None:
     page = Document(source)
     blocks = page.blocks()
-    assert "".join(text for text, _ in page.pieces(blocks)) == source
+    assert "".join(text for text, _ in page.pieces(blocks)) == page.source
     assert all(a.end <= b.start and a.first <= b.first for a, b in itertools.pairwise(blocks))
-    assert all(0 <= b.start <= b.end <= len(source) and b.first <= b.last for b in blocks)
+    assert all(0 <= b.start <= b.end <= len(page.source) and b.first <= b.last for b in blocks)
 
 
 @settings(max_examples=200, deadline=None)

@@ -46,6 +46,20 @@ CASES = [
         id="tooltip text is translated",
     ),
     pytest.param(
+        '{{< glossary_tooltip text="ready" term_id="ready" >}}',
+        "⟦1⟧ready⟦2⟧",
+        '⟦1⟧"就绪"或"可用"⟦2⟧',
+        '{{< glossary_tooltip text="“就绪”或“可用”" term_id="ready" >}}',
+        id="quotation marks in a translated tooltip leave the shortcode whole",
+    ),
+    pytest.param(
+        '{{< glossary_tooltip text="“就绪”状态" term_id="ready" >}}',
+        "⟦1⟧“就绪”状态⟦2⟧",
+        "⟦1⟧“可用”⟦2⟧",
+        '{{< glossary_tooltip text="“可用”" term_id="ready" >}}',
+        id="quotation marks of the words are no quotation marks of the shortcode",
+    ),
+    pytest.param(
         "Since {{< skew currentVersion >}}<br/>",
         "Since ⟦1⟧⟦2⟧",
         "自 ⟦1⟧⟦2⟧",
@@ -79,6 +93,12 @@ def test_a_target_takes_the_source_s_numbers(start):
     assert target == f"在 [Pod]⟦{start + 1}⟧ 上使用 ⟦{start + 2}⟧ 和 `c`。"
     assert restore(target, spans, LINKS, start) == "在 [Pod](/zh-cn/docs/pods/) 上使用 `b` 和 `c`。"
     assert changed(text, target) == {f"⟦{start}⟧": -1}
+
+
+@pytest.mark.parametrize("folder", ["zh-cn", "zh-CN", "zh_cn", "zh-hans", "zh", "cn", "en-us"])
+def test_a_link_into_a_language_is_the_source_s(folder):
+    _, spans = protect("See [Pods](/docs/pods/).")
+    assert protect(f"参阅 [Pod](/{folder}/docs/pods/)。", known=spans)[0] == "参阅 [Pod]⟦1⟧。"
 
 
 def test_numbers_run_out_without_loss():

@@ -358,6 +358,13 @@ def test_sentences_of_a_pair() -> None:
     )
 
 
+@pytest.mark.parametrize("end", [pytest.param("\r\n", id="windows"), pytest.param("\r", id="returns")])
+def test_line_ends_change_no_pair(end: str) -> None:
+    wanted = align_page("a.md", CHINESE, ENGLISH, PARAMS)
+    assert align_page("a.md", CHINESE.replace("\n", end), ENGLISH.replace("\n", end), PARAMS) == wanted
+    assert {(row["en"], row["zh"]) for row in wanted[0]} == WANTED
+
+
 # Pages of two trees
 
 

@@ -15,6 +15,7 @@ CASES = [
     pytest.param("The name field.", "`name` 字段。", {}, id="code-marked-up-is-no-addition"),
     pytest.param("Wash it.", "用 `soap` 洗。", {"code": (0, 0, 1)}, id="code-made-up"),
     pytest.param("See [tea](/docs/tea/).", "见[茶](/zh-cn/docs/tea)。", {"link": (1, 1, 1)}, id="link-localised"),
+    pytest.param("See [tea](/docs/tea/).", "见[茶](/zh_Hans/docs/tea)。", {"link": (1, 1, 1)}, id="link-localised-so"),
     pytest.param("See [tea](/docs/tea/).", "见[茶](/docs/coffee/)。", {"link": (0, 1, 1)}, id="another-link"),
     pytest.param("Open https://tea.example/a.", "打开它。", {"url": (0, 1, 0)}, id="url-lost"),
     pytest.param(

@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doctune.text import CODE, count_cjk, flatten, has_cjk, letters, match_key, normalise, visible, words
+from doctune.text import (
+    CODE,
+    LOCALE_FOLDER,
+    count_cjk,
+    flatten,
+    has_cjk,
+    letters,
+    match_key,
+    normalise,
+    top_folder,
+    visible,
+    words,
+)
 
 GLOSSARY = '{{< glossary_tooltip text="节点" term_id="node" >}}'
 
@@ -42,6 +54,8 @@ GLOSSARY = '{{< glossary_tooltip text="节点" term_id="node" >}}'
         pytest.param("甲<br/>\n乙", "zh", "甲<br/>\n乙", id="br-break"),
         pytest.param("由内核完成。  \n这很快。", "zh", "由内核完成。这很快。", id="two-spaces-are-no-break"),
         pytest.param("甲\n\n乙", "zh", "甲乙", id="blank-line"),
+        pytest.param("A Pod\r\nruns here.\r\n", "en", "A Pod runs here.", id="windows-lines"),
+        pytest.param("调度器会挑选\r一个节点。\r", "zh", "调度器会挑选一个节点。", id="lines-ended-by-returns"),
         pytest.param(" \n\t\n", "zh", "", id="white-space-only"),
         pytest.param("", "en", "", id="empty"),
     ],
@@ -179,3 +193,30 @@ def test_normalise_leaves_what_it_need_not_touch_the_very_same() -> None:
 
 def test_match_key_reads_radicals_and_hidden_marks_as_people_do() -> None:
     assert match_key("⻓\u200b度为⼀") == match_key("长度为一")
+
+
+@pytest.mark.parametrize(
+    ("path", "want"),
+    [
+        pytest.param("/zh-cn/docs/节点/", "/docs/节点/", id="region"),
+        pytest.param("/docs/zh_CN/latest", "/docs/latest", id="below-another-folder"),
+        pytest.param("/en-US/guide", "/guide", id="english"),
+        pytest.param("/cn/guide", "/guide", id="country-alone"),
+        pytest.param("/guide/zh-Hans", "/guide", id="at-the-end"),
+        pytest.param("/zh-tw/guide", "/zh-tw/guide", id="traditional-is-another-language"),
+        pytest.param("/end/entry/cnn", "/end/entry/cnn", id="words-that-begin-so"),
+    ],
+)
+def test_the_language_of_an_address(path: str, want: str) -> None:
+    assert LOCALE_FOLDER.sub("", path) == want
+
+
+@pytest.mark.parametrize(
+    ("page", "want"),
+    [
+        pytest.param("tasks/run/job.md", "tasks", id="in-folders"),
+        pytest.param("_index.md", "(root)", id="in-none"),
+    ],
+)
+def test_top_folder(page: str, want: str) -> None:
+    assert top_folder(page) == want

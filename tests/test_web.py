@@ -883,7 +883,14 @@ def test_the_rate_is_kept_and_robots_may_lower_it(
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [(500, "robots.txt answered 500"), (403, None), (404, None), (301, None)],
+    [
+        pytest.param(500, "robots.txt answered 500", id="server-error"),
+        pytest.param(501, "robots.txt answered 501", id="server-error-of-the-lasting-sort"),
+        pytest.param(530, "robots.txt answered 530", id="server-error-outside-the-standard"),
+        pytest.param(403, None, id="forbidden"),
+        pytest.param(404, None, id="missing"),
+        pytest.param(301, None, id="led-elsewhere"),
+    ],
 )
 def test_rules_that_cannot_be_read_forbid_all_and_none_allow_all(site: WebSite, code: int, said: str | None) -> None:
     site.faults["/robots.txt"] = [status(code, Location="http://192.0.2.1/robots.txt")] * 4

@@ -10,16 +10,15 @@ neighbour. `doctune.alignment.likeness` weighs them.
 import re
 from dataclasses import dataclass
 
-from doctune.text import SHORTCODE, Lang, count_cjk, visible
+from doctune.text import LOCALE, SHORTCODE, TERM_ID, Lang, count_cjk, visible
 
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)|<(?:code|tt)>(.+?)</(?:code|tt)>", re.S)
 _TARGET = re.compile(
     r"\]\(\s*<?([^()\s>]+(?:\([^()\s]*\)[^()\s]*)*)[^()]*\)|href=[\"']([^\"']+)[\"']|(?<![(\"'=])(https?://[\w\-./?#&%=+~:@!]+)"
 )
-_TERM = re.compile(r"\bterm_id\s*=\s*[\"“]([^\"”]*)[\"”]")
 _NUMBER = re.compile(r"\d+(?:[.:]\d+)*")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]+")
-_LOCALE = re.compile(r"^(?:https?://[^/]+)?/(?:zh(?:[-_][a-z]+)?|cn|en(?:[-_][a-z]+)?)/", re.I)
+_LOCALE = re.compile(rf"^(?:https?://[^/]+)?/{LOCALE}/", re.I)
 
 # Visible Chinese length per English character, a Latin one in Chinese counted as LATIN (measured on 19,000 pairs).
 ZH_PER_EN = 0.345
@@ -52,7 +51,7 @@ def features(text: str, lang: Lang) -> Features:
     for match in _TARGET.finditer(plain):
         note("link", _target(match[1] or match[2] or match[3]))
     if "{{" in plain:
-        for match in _TERM.finditer(plain):
+        for match in TERM_ID.finditer(plain):
             note("term", match[1].casefold())
     seen = visible(plain)
     for match in _NUMBER.finditer(seen):

@@ -10,9 +10,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-_MARK = r"(?:zh|en|cn)(?:[-_](?:hans|cn|us|gb))?"
-_FOLDER = re.compile(_MARK, re.I)
-_NAME = re.compile(rf"(?P<name>.*?)(?:[._]{_MARK})?\.(?:md|mdx|markdown)", re.I)
+from doctune.text import LOCALE
+
+_FOLDER = re.compile(LOCALE, re.I)
+_NAME = re.compile(rf"(?P<name>.*?)(?:[._]{LOCALE})?\.\w+", re.I)
 _OWN = frozenset(("index", "_index", "readme"))  # names of a folder's own page
 
 

@@ -9,16 +9,15 @@ import io
 import re
 
 from doctune.alignment.candidates import Candidate, PageAlignment
-from doctune.markdown import Block, Document
+from doctune.markdown import TEXT_KEYS, Block, Document
 from doctune.text import IDEOGRAPH, WIDE_MARKS, flatten, has_cjk
 
-KEYS = ("title", "linkTitle", "description", "short_description")
 _KEY = re.compile(r"([A-Za-z_][\w-]*):(?:\s|$)")
 _KNOWN = frozenset(
-    (*KEYS, "content_type", "weight", "reviewers", "approvers", "id", "no_list", "layout", "api_metadata")
+    (*TEXT_KEYS, "content_type", "weight", "reviewers", "approvers", "id", "no_list", "layout", "api_metadata")
 )
 _FOLD = re.compile(f"(?<=[{IDEOGRAPH}{WIDE_MARKS}]) (?=[{IDEOGRAPH}{WIDE_MARKS}])")  # where YAML joined two lines
-_HIDDEN = re.compile(r"^(\s*)#[ \t]?((?:title|linkTitle|description|short_description):.*)$", re.M)
+_HIDDEN = re.compile(rf"^(\s*)#[ \t]?((?:{'|'.join(TEXT_KEYS)}):.*)$", re.M)
 
 MOST_CHARACTERS = 10_000  # of front matter that the YAML parser sees: deep nesting in more of it can overflow its stack
 TITLE_IN_COMMENT, TITLE_OF_PAGE = 0.99, 0.95  # scores: the comment is what was translated, the page may have moved on
@@ -39,7 +38,7 @@ def read_fields(text: str, line: int) -> tuple[Fields, str]:
     from ruamel.yaml.error import YAMLError
     from ruamel.yaml.nodes import MappingNode, ScalarNode
 
-    body = re.sub(r"^[ \t]*-{3,}[ \t]*\r?$", "", text, flags=re.M)
+    body = re.sub(r"^[ \t]*-{3,}[ \t]*$", "", text, flags=re.M)
     if len(body) > MOST_CHARACTERS:
         return _loose_fields(body, line), f"longer than {MOST_CHARACTERS} characters"
     try:
@@ -52,7 +51,7 @@ def read_fields(text: str, line: int) -> tuple[Fields, str]:
         return {}, "not a mapping of keys to values"
     fields: Fields = {}
     for key, value in node.value:
-        if isinstance(value, ScalarNode) and key.value in KEYS and value.value.strip():
+        if isinstance(value, ScalarNode) and key.value in TEXT_KEYS and value.value.strip():
             last = max(value.start_mark.line, value.end_mark.line - (value.end_mark.column == 0))
             fields[key.value] = (value.value.strip(), line + value.start_mark.line, line + last)
     return fields, ""
@@ -64,7 +63,7 @@ def _loose_fields(body: str, line: int) -> Fields:
     for number, text in enumerate(body.split("\n")):
         key, colon, value = text.partition(":")
         value = value.strip().strip("\"'")
-        if colon and key in KEYS and value and value[0] not in ">|":
+        if colon and key in TEXT_KEYS and value and value[0] not in ">|":
             found[key] = (value, line + number, line + number)
     return found
 
@@ -91,7 +90,7 @@ def front_matter_pairs(page: Document, blocks: list[Block], english_blocks: list
         blanked = _HIDDEN.sub(r"\1\2", "\n".join(line if _HIDDEN.match(line) else "" for line in top.text.split("\n")))
         english = read_fields(blanked, top.first)[0] | english
     there = _top_fields(english_blocks)
-    for key in KEYS:
+    for key in TEXT_KEYS:
         if key not in chinese or not (key in english or key in there):
             continue
         result.counts["english_blocks"] += 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from doctune import renderings as several
-from doctune.text import flatten, match_key
+from doctune.text import flatten, match_key, top_folder
 
 Row = Mapping[str, Any]
 
@@ -44,7 +44,6 @@ RATIO_STEP = 0.05
 RATIO_END = 2.0
 SCORE_STEP = 0.05
 SECTIONS = 20  # folders of the site with a line of their own
-_NO_FOLDER = "(top)"
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def _sections(pages: Iterable[tuple[str, str]], pairs_by_page: Mapping[str, int]
         paths[lang].add(path)
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for path in paths["en"] | paths["zh"] | set(pairs_by_page):
-        line = table[path.split("/", 1)[0] if "/" in path else _NO_FOLDER]
+        line = table[top_folder(path)]
         line["english"] += path in paths["en"]
         line["chinese"] += path in paths["zh"]
         line["both"] += path in paths["en"] and path in paths["zh"]

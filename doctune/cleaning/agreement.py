@@ -15,7 +15,7 @@ import re
 import unicodedata
 from html import unescape
 
-from doctune.text import CODE, SHORTCODE
+from doctune.text import CODE, LOCALE_FOLDER, SHORTCODE
 
 _CODE_TAG = re.compile(r"</?\w+[^<>]*>")
 _SLOT = re.compile(r"<[^<>]*>|\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]")
@@ -36,7 +36,6 @@ _SPOKEN = 13  # numbers below are words as often as digits, in either language
 _TARGET = re.compile(
     r"\]\(\s*+<?([^()\s>]++(?:\([^()\s]*+\)[^()\s]*+)*+)[^()]*+\)|href=[\"']([^\"']+)[\"']|(?<![(\"'=\[<])(https?://[\w\-./?#&%=+~:@!]+)"
 )
-_LOCALE = re.compile(r"/(?:en|en-us|zh|zh-cn|zh-hans|zh_cn|cn)(?=/|$)")
 _NUMBERED = re.compile(r"(.+/)(\d{2,})")
 _COMMON = frozenset(("www", "com", "org", "io", "dev", "net", "http", "https", "docs", "html", "md", "en", "zh", "cn"))
 
@@ -123,7 +122,7 @@ def _targets(text: str) -> set[str]:
 def _page(target: str) -> str:
     """A target without what differs between languages: scheme, locale, query, fragment."""
     page = target.casefold().split("#", 1)[0].split("?", 1)[0].rstrip("/.,;")
-    return _LOCALE.sub("", re.sub(r"^https?:/", "", page))
+    return LOCALE_FOLDER.sub("", re.sub(r"^https?:/", "", page))
 
 
 def _series(pages: set[str]) -> set[str]:

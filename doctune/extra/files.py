@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 
 _GZIP = b"\x1f\x8b"
 
@@ -40,7 +40,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     except IsADirectoryError:
         raise DoctuneError(f"{path} is a folder; name one file of it in extra.sources") from None
     except (OSError, EOFError, zlib.error) as error:  # a gzip file that was cut off or damaged raises all three
-        raise DoctuneError(f"{path} cannot be read ({' '.join(str(error).split())}); fetch it again") from None
+        raise DoctuneError(f"{path} cannot be read ({one_line(error)}); fetch it again") from None
 
 
 def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -71,4 +71,4 @@ def _parse(text: str, where: str, wanted: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
-        raise DoctuneError(f"{where} is not JSON ({' '.join(str(error).split())[:120]}); wanted {wanted}") from None
+        raise DoctuneError(f"{where} is not JSON ({one_line(error, 120)}); wanted {wanted}") from None

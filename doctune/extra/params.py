@@ -19,13 +19,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from doctune.section import Section, Slug
+from doctune.section import COMMIT, Section, Slug
 
 Direction = Literal["en-zh", "zh-en"]
 Task = Literal["translate", "term"]  # what a row asks of the model: a text's translation, or a term's rendering
 TERM_CHARS = 80  # a longer text is no term
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -37,7 +36,7 @@ def _inside(path: str) -> str:
 
 
 def _commit(revision: str) -> str:
-    if not _COMMIT.fullmatch(revision):
+    if not COMMIT.fullmatch(revision):
         raise ValueError("wanted a commit of 40 hex digits (a moving branch cannot be reproduced)")
     return revision
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from doctune.errors import DoctuneError
 from doctune.files import whole_file
 from doctune.lint.page import fix_page, lint_page, place
+from doctune.sources.pages import ENDINGS
 
 
 def lint_all(files: list[str], as_json: bool, fix: bool) -> int:
@@ -22,9 +23,10 @@ def lint_all(files: list[str], as_json: bool, fix: bool) -> int:
             if name == "-":
                 sys.stdout.write(mended)
             elif mended != source:
-                with whole_file(Path(name)) as tmp:
+                file = Path(name).resolve()  # so that a link stays one
+                with whole_file(file) as tmp:
                     tmp.write_bytes(mended.encode())
-                    tmp.chmod(Path(name).stat().st_mode)
+                    tmp.chmod(file.stat().st_mode)
             source = mended
         for found in lint_page(source):
             count += 1
@@ -40,12 +42,16 @@ def lint_all(files: list[str], as_json: bool, fix: bool) -> int:
 
 
 def _pages(name: str) -> list[str]:
-    """What a name on the command line stands for: itself, or every .md and .mdx below it."""
+    """What a name on the command line stands for: itself, or every page below it that is no link, as in a crawl."""
     if name == "-" or not Path(name).is_dir():
         return [name]
-    pages = sorted(str(path) for path in Path(name).rglob("*") if path.suffix in {".md", ".mdx"} and path.is_file())
+    files = (path for path in Path(name).rglob("*") if path.is_file() and not path.is_symlink())
+    pages = sorted(str(path) for path in files if path.suffix in ENDINGS)
     if not pages:
-        raise DoctuneError(f"{name}: wanted a folder with .md or .mdx pages, found none below it; check the path")
+        raise DoctuneError(
+            f"{name}: wanted a folder with pages ({', '.join(ENDINGS)}; links are not followed), found none below it; "
+            "check the path"
+        )
     return pages
 
 

@@ -21,6 +21,7 @@ from doctune.scoring.memory import NEW_BELOW
 from doctune.scoring.metrics import CHRF, METRICS
 from doctune.tables import literal, markdown_table
 from doctune.terms.glossary import OWN
+from doctune.text import top_folder
 
 LABELS = {MEMORY: "translation memory", BASE: "base", TUNED: "tuned"}  # in the order of every table
 SCORE_HEADER = ("system", *(text for metric in METRICS for text in (metric.label, "95 % interval")))
@@ -39,15 +40,14 @@ class Slice:
 
 
 def slices(evaluation: Evaluation) -> list[Slice]:
-    """Rows by kind of block, by type of page, by words of the source, by similarity to the nearest training source.
-
-    None is empty.
+    """Rows by kind of block, by top folder of the page, by words of the source, by similarity to the nearest training
+    source. None is empty.
     """
     kinds = np.array([row["kind"] for row in evaluation.rows])
     words = np.array([max(1, len(source.split())) for source in evaluation.sources])
     similarity = evaluation.similarity
     found = [Slice("kind", name, index, kinds == name) for index, name in enumerate(sorted(set(kinds.tolist())))]
-    pages = np.array([page_type(row["page"]) for row in evaluation.rows])
+    pages = np.array([top_folder(row["page"]) for row in evaluation.rows])
     found += [Slice("page", name, index, pages == name) for index, name in enumerate(sorted(set(pages.tolist())))]
     for index, least in enumerate(_WORDS):
         above = _WORDS[index + 1] if index + 1 < len(_WORDS) else None
@@ -57,12 +57,6 @@ def slices(evaluation: Evaluation) -> list[Slice]:
         inside = (similarity >= left) & ((similarity < right) | (right == 1.0))
         found.append(Slice("similarity", f"{left:.1f}-{right:.1f}", round((left + right) / 2, 2), inside))
     return [item for item in found if item.where.any()]
-
-
-def page_type(page: str) -> str:
-    """concepts/workloads/pods.md is of type concepts; a page at the root is of type (root)."""
-    folder, slash, _ = page.partition("/")
-    return folder if slash else "(root)"
 
 
 def slice_scores(

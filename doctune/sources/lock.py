@@ -25,8 +25,8 @@ from doctune.errors import DoctuneError
 from doctune.files import whole_file
 from doctune.locks import hold
 from doctune.retry import patiently
-from doctune.section import Section, read_yaml, validate
-from doctune.sources.params import COMMIT, CrawlParams, address
+from doctune.section import COMMIT, Section, read_yaml, validate
+from doctune.sources.params import CrawlParams, address
 from doctune.sources.run_git import remote
 
 LS_REMOTE_SECONDS = 120
@@ -37,9 +37,9 @@ _ADVICE = "run `doctune source update`"
 class GitEntry(Section):
     url: str
     ref: str
-    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    commit: Annotated[str, Field(pattern=rf"^{COMMIT.pattern}$")]
     since: str = ""
-    since_commit: Annotated[str, Field(pattern=r"^([0-9a-f]{40})?$")] = ""
+    since_commit: Annotated[str, Field(pattern=rf"^({COMMIT.pattern})?$")] = ""
 
     @model_validator(mode="after")
     def _both(self) -> "GitEntry":

@@ -27,7 +27,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from doctune.section import Section, Slug
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 _SCHEME = re.compile(r"(https?|ssh|git|file)://.+")
 _SCP_LIKE = re.compile(r"(\w[\w.-]*@)?\w[\w.-]*:(?!:).+")
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?: (?:AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*")

@@ -10,17 +10,14 @@ another repository (set inside hooks and `git rebase --exec`) are dropped.
 """
 
 import contextlib
-import ctypes
 import os
 import re
 import signal
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from doctune.errors import DoctuneError
-from doctune.machine import PR_SET_PDEATHSIG
+from doctune.machine import ends_with_us
 from doctune.retry import Transient
 
 _PINNED = {
@@ -146,7 +143,7 @@ def _run(args: list[str], stdin: bytes, timeout: float, protocols: str) -> tuple
             env=environment,
             cwd="/",  # out of the project, whose own .git/config is none of this business
             start_new_session=True,
-            preexec_fn=_ends_with_us(),
+            preexec_fn=ends_with_us(),  # else it would write on to a memo that nobody holds
         )
     except FileNotFoundError:
         raise DoctuneError("git is not installed or not on PATH; install git 2.36 or newer") from None
@@ -158,11 +155,3 @@ def _run(args: list[str], stdin: bytes, timeout: float, protocols: str) -> tuple
         process.communicate()
         raise
     return process.returncode, out, err.decode("utf-8", "replace")
-
-
-def _ends_with_us() -> Callable[[], object] | None:
-    """On Linux, have git killed when this process dies, so that it does not write on to a memo that nobody holds."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl  # loaded before the fork: the child must not
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

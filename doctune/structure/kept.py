@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from doctune.placeholders import SYMBOL, protect
 from doctune.structure.numbers import digits, spelled
+from doctune.text import LOCALE_FOLDER
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -42,7 +43,6 @@ _SLOT = re.compile(r"<[^<>]*>")
 _CODE_TAG = re.compile(r"</?code>")
 _ANCHOR = re.compile(r"\{#[^{}]*\}|&#?\w+;|\]\[[^\]]*\]")
 _TITLE = re.compile(r"\s+\"[^\"]*\"$")
-_LOCALE = re.compile(r"/(?:en|en-us|zh|zh-cn|zh-hans|zh_cn|cn)(?=/|$)")
 _WIKIPEDIA = re.compile(r"^https?://\w+(?:\.m)?\.wikipedia\.org/.*")
 _TAG_NAME = re.compile(r"</?([A-Za-z][\w-]*)")
 _WHITE = re.compile(r"\s+")
@@ -120,7 +120,7 @@ def _named(text: str, key: str) -> tuple[str, str]:
 
 def _page(target: str) -> str:
     """A link's target without what differs between languages."""
-    target = _LOCALE.sub("", target.casefold())
+    target = LOCALE_FOLDER.sub("", target.casefold())
     return _WIKIPEDIA.sub("wikipedia", target).replace("/#", "#").rstrip("/")
 
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from doctune import retry
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.retry import Transient, patiently
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _KEPT = {
 }
 now, clock = time.time, time.monotonic  # a test puts others here
 _HTML = re.compile(r"\s*(text/html|application/xhtml\+xml)\s*(;|$)", re.I)
-_MAY_PASS = frozenset((408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524))
+_MAY_PASS = frozenset((408, 425, 429))  # and whatever is a fault of the server
 
 
 class Unreadable(DoctuneError):
@@ -101,7 +101,7 @@ class Client:
             try:
                 return self._ask(url, known, most_bytes, wanted)
             except (httpx.TransportError, httpx.DecodingError) as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
+                reason = one_line(error)
                 raise Transient(f"no whole answer from {url}: {reason}; check crawl.url and the network") from None
             except httpx.InvalidURL as error:
                 raise Unreadable(f"{url} is no address that can be asked for: {error}") from None
@@ -124,7 +124,7 @@ class Client:
             answer = Answer(
                 url, response.status_code, **{name: response.headers.get(header, "") for header, name in _KEPT.items()}
             )
-            if answer.status in _MAY_PASS:
+            if answer.status >= 500 or answer.status in _MAY_PASS:
                 raise Transient(f"{url} answered {answer.status}; try again later", _asked_wait(response, url))
             if answer.status == 304 and known is not None and conditions:
                 return replace(known, etag=answer.etag or known.etag, modified=answer.modified or known.modified)
