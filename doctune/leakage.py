@@ -9,7 +9,7 @@ text is compared with every other, as a product of sparse matrices.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -44,6 +44,11 @@ def leakage(
         | {"near": len(near[one, two]), "highest": highest[one, two]}
         for one, two in asked
     }
+
+
+def leaked(counts: Mapping[str, Any]) -> int:
+    """How many rows an entry of `leakage` finds in both, by the way of looking that finds most."""
+    return max(int(counts[way]) for way in ("identical", "same_letters", "near", "ids"))
 
 
 class _Split:

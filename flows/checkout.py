@@ -12,16 +12,21 @@ DVC's cache is the project's. To have a run again: `git fetch .doctune/scheduled
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from doctune.errors import DoctuneError
+from doctune.locks import hold
+from doctune.registry.lineage import DVC_LOCK, LOCK_OF_SOURCES
+from doctune.section import PARAMS_FILE
 
 FOLDER = Path(".doctune") / "scheduled" / "checkout"
 SCHEDULED_LOCK = Path(".doctune") / "scheduled.lock"  # held by a scheduled run
+FLOW_LOCK = Path(".doctune") / "flow.lock"  # held by every flow run that works on the project's files
 BRANCH = "scheduled"
-LOCKS = ("source.lock.yaml", "dvc.lock")
-KNOBS = "params.yaml"
+LOCKS = (LOCK_OF_SOURCES, DVC_LOCK.name)
+KNOBS = PARAMS_FILE.name
 WRITTEN = (*LOCKS, KNOBS)
 _IDENTITY = [
     "-c",
@@ -51,6 +56,11 @@ class Clone:
             return None
         _git(self.root, *_IDENTITY, "commit", "--quiet", "--no-verify", "--message", message)
         return _git(self.root, "rev-parse", "HEAD")
+
+
+def only_flow_run(root: Path) -> AbstractContextManager[None]:
+    """Be the only flow run on the checkout at `root`; DoctuneError while another is."""
+    return hold(root / FLOW_LOCK, "to start a flow run on this checkout")
 
 
 def prepare(project: Path) -> Clone:

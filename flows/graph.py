@@ -17,7 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
+from doctune.section import PARAMS_FILE
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -60,7 +61,7 @@ class Dag:
         try:
             self._repo = Repo(str(self._root))
         except DvcException as error:
-            raise DoctuneError(f"DVC cannot open {self._root}: {_one_line(error)}") from None
+            raise DoctuneError(f"DVC cannot open {self._root}: {one_line(error)}") from None
         if Path(self._repo.root_dir) != self._root:
             raise DoctuneError(f"wanted the project's root folder, got {self._root}; run from {self._repo.root_dir}")
 
@@ -139,7 +140,7 @@ class Dag:
                             locks = [path.with_suffix(".lock") for path in stages]
                             config = [
                                 self._root / name
-                                for name in ("params.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")
+                                for name in (PARAMS_FILE.name, ".dvcignore", ".dvc/config", ".dvc/config.local")
                             ]
                             self._files = {*stages, *locks, *config}
                             self._stamps = self._stamp()
@@ -147,11 +148,11 @@ class Dag:
                 except LockError as error:
                     if time.monotonic() > deadline:
                         raise DoctuneError(
-                            f"another DVC process is at work on this checkout: {_one_line(error)}"
+                            f"another DVC process is at work on this checkout: {one_line(error)}"
                         ) from None
                     time.sleep(0.5)
                 except DvcException as error:
-                    raise DoctuneError(f"DVC cannot read the pipeline: {_one_line(error)}") from None
+                    raise DoctuneError(f"DVC cannot read the pipeline: {one_line(error)}") from None
 
     def _stamp(self) -> dict[Path, tuple[int, int, int] | None]:
         stamps: dict[Path, tuple[int, int, int] | None] = {}
@@ -187,7 +188,3 @@ def _reasons(status: Any) -> Iterator[str]:
 def _name(stage: Any) -> str:
     """As `dvc repro` takes it in the root folder; DVC's own `addressing` depends on the current one."""
     return str(stage.name if stage.path_in_repo == "dvc.yaml" else f"{stage.path_in_repo}:{stage.name}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

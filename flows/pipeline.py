@@ -26,7 +26,9 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
 from doctune.errors import DoctuneError
-from doctune.locks import hold
+from doctune.registry.changes import REGISTERED_BY
+from doctune.registry.lineage import LOCK_OF_SOURCES
+from flows.checkout import only_flow_run
 from flows.child import GRACE_SECONDS, Stop
 from flows.dead_locks import drop_dead_locks
 from flows.graph import Dag, Stage
@@ -39,10 +41,8 @@ if TYPE_CHECKING:
 
     from flows.reconcile import Settled
 
-FLOW_LOCK = Path(".doctune") / "flow.lock"
-SOURCE_LOCK = Path("source.lock.yaml")
+SOURCE_LOCK = Path(LOCK_OF_SOURCES)
 WATCH_SECONDS = 3.0
-RECONCILED = ("register", "export")  # stages that write to MLflow, which a cache hit skips
 
 
 @flow(name="pipeline", persist_result=False)
@@ -74,7 +74,7 @@ def on_this_checkout(work: Callable[[Path, str, Stop], Any]) -> Any:
     run_id = str(get_run_context().flow_run.id)  # type: ignore[union-attr]  # inside a flow there is one
     stop = Stop()
     try:
-        with hold(root / FLOW_LOCK, "to start a flow run on this checkout"), _watched(run_id, stop):
+        with only_flow_run(root), _watched(run_id, stop):
             return work(root, run_id, stop)
     except DoctuneError as error:
         get_run_logger().error(str(error))
@@ -86,19 +86,20 @@ def on_this_checkout(work: Callable[[Path, str, Stop], Any]) -> Any:
 
 
 def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: list[str], refresh: bool) -> Any:
-    begin = time.monotonic()
     write_configuration(preset, overrides)
-    rows, version = bring_up_to_date(root, dag := Dag(root), run_id, stop, refresh)
+    dag = Dag(root)
+    commands = dag.commands()
+    rows, version = bring_up_to_date(root, dag, run_id, stop, refresh)
     ended, said = failure(rows, stop), ""
     if ended is None:
         from flows.promote import promote_in_pipeline
 
-        outcome = promote_in_pipeline(root, dag.commands(), stop)
+        outcome = promote_in_pipeline(root, commands, stop)
         said, version = outcome.markdown or f"Not judged: {outcome.error}", outcome.version or version
         if outcome.error:  # a refusal is none
             error = DoctuneError(f"the pipeline is up to date, but the challenger was not judged: {outcome.error}")
             ended = ended_by(error, stop)
-    summary = summarise(root, run_id, rows, time.monotonic() - begin, version, said)
+    summary = summarise(root, commands, rows, version, said)
     _show(summary)
     return ended or summary
 
@@ -182,7 +183,7 @@ def _stage_task(dag: Dag, root: Path, run_id: str, stop: Stop, rows: dict[str, R
                         root, name, checkout=verdict.restorable, log=logger.info, stop=stop, flow_run_id=run_id
                     )
                 state = ran.state
-            if name in RECONCILED:
+            if name in REGISTERED_BY:  # what they write to MLflow a cache hit skips
                 settled = reconcile_mlflow(root, dag, name)
                 versions[:] = [settled.version]
                 for repaired in settled.repaired:

@@ -65,7 +65,7 @@ def settings(steps: int, learning_rate: float) -> TrainParams:
 @task(cache_policy=NO_CACHE)
 def prepare(corpus: Path, work: Path) -> Parts:
     parts = hold_out(read_corpus(corpus), SEED)
-    if not (work / "tokenizer" / "vocab.json").is_file():
+    if not (work / "tokenizer").is_dir():  # it is there whole or not at all
         train_tokenizer(parts.train, work / "tokenizer", SHAPE)
     return parts
 
@@ -97,21 +97,18 @@ def train(parts: Parts, work: Path, params: TrainParams) -> Any:
 
 @task(cache_policy=NO_CACHE)
 def score(out: Path, rows: list[dict[str, Any]], hypotheses: Path) -> dict[str, float]:
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-
+    from doctune.scoring import metrics
     from doctune.text import flatten, normalise
     from doctune.translation import load_translator
 
     answers = load_translator(out).translate([row["en"] for row in rows])
     write_jsonl(hypotheses, ({"en": r["en"], "ref": r["zh"], "hyp": a} for r, a in zip(rows, answers, strict=True)))
     answers = [normalise(answer) for answer in answers]
-    references = [[flatten(row["zh"], "zh") for row in rows]]
+    references = [flatten(row["zh"], "zh") for row in rows]
     return {
         "rows": len(rows),
-        "bleu": round(BLEU(tokenize="zh").corpus_score(answers, references).score, 1),
-        "chrf": round(CHRF().corpus_score(answers, references).score, 1),
-        "length_ratio": round(sum(map(len, answers)) / sum(map(len, references[0])), 3),
+        **{m.name: round(metrics.score(m, m.statistics(answers, references)), 1) for m in (metrics.BLEU, metrics.CHRF)},
+        "length_ratio": round(sum(map(len, answers)) / sum(map(len, references)), 3),
     }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from doctune.progress import Progress, clock, progress_file, read_progress
+from doctune.tables import markdown_table
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -79,8 +80,8 @@ def description(stage: str, progress: Progress) -> str:
     lines = [f"**{stage}: {progress.done:,} of {progress.total:,}{left}**", "", progress.text]
     names = list(dict.fromkeys(name for point in progress.points for name in point))
     if names:
-        lines += ["", "| " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * len(names) + "|"]
-        lines += ["| " + " | ".join(_cell(point.get(name)) for name in names) + " |" for point in progress.points]
+        rows = [[_cell(point.get(name)) for name in names] for point in progress.points]
+        lines += ["", markdown_table([name.replace("_", " ") for name in names], rows)]
     return "\n".join(lines)
 
 

@@ -16,6 +16,9 @@ from typing import Any
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, hash_text, read_json, write_json
+from doctune.registry.database import database_file
+from doctune.registry.lineage import DVC_LOCK
+from doctune.registry.store import tracking_uri
 from doctune.section import PARAMS_FILE
 from flows.graph import options_of
 
@@ -54,7 +57,7 @@ def reconcile_mlflow(root: Path, register: str, export: str, exported: bool) -> 
         plots=Path(options["plots"]),
         curves=Path(options["curves"]),
         train_report=Path(options["train-report"]),
-        dvc_lock=Path("dvc.lock"),
+        dvc_lock=DVC_LOCK,
         register_report=Path(options["out"]),
         onnx=Path(shipped["onnx"]) if exported else None,
         export_report=Path(shipped["report"]) if exported else None,
@@ -124,11 +127,9 @@ def _noted(root: Path) -> dict[str, Any]:
 
 def _state(root: Path, reports: list[Path]) -> str | None:
     """A hash over a local store and the reports as they stand; None when there is no local database."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{root.resolve() / 'mlruns' / 'mlflow.db'}"
-    if not uri.startswith("sqlite:///"):
-        return None
-    database = (root / uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
-    if not database.is_file():
+    uri = tracking_uri(root)
+    database = database_file(uri)
+    if database is None or not database.is_file():
         return None
     parts = [uri, *_stats([database, database.with_name(f"{database.name}-wal"), *sorted(reports)])]
     for folder, folders, names in os.walk(database.parent / "artifacts"):

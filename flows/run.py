@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from doctune.errors import DoctuneError
-from doctune.locks import hold
+from flows.checkout import only_flow_run
 from flows.server import connect
 from flows.summary import RunSummary
 from tasks.stage import fail
@@ -61,7 +61,7 @@ def flow_module(name: str, tags: tuple[str, ...] = ()) -> Iterator[Any]:
     """Yield the module of a flow, imported, with a Prefect server that its run will find."""
     root = Path.cwd()
     atexit.register(gc.freeze)  # else Python searches Prefect's modules for garbage as it ends: half a second
-    with hold(root / ".doctune" / "flow.lock", "to start a flow run on this checkout"):
+    with only_flow_run(root):
         pass  # refused before a server is started for nothing; the flow takes it for the whole run
     connect(root, meanwhile=lambda: importlib.import_module(name))
     from prefect import tags as tagged

@@ -34,7 +34,7 @@ def schedule(
 ) -> None:
     """Deploy what prefect.yaml declares, then work in the foreground until `stop` is requested or Ctrl-C.
 
-    cron: replaces every deployment's schedules. preset, overrides: parameters of the scheduled runs.
+    cron: replaces every deployment's schedules. preset, overrides: each replaces that parameter of every deployment.
     """
     root, stop = Path.cwd(), stop or Stop()
     if not PREFECT_FILE.exists():
@@ -67,10 +67,11 @@ def _effective(root: Path, cron: str | None, preset: str | None, overrides: list
 
     yaml = YAML()
     declared: Any = yaml.load(PREFECT_FILE.read_text(encoding="utf-8"))
+    asked = {key: value for key, value in {"preset": preset, "overrides": overrides}.items() if value}
     for deployment in declared["deployments"]:
         if cron is not None:
             deployment["schedules"] = [{**schedule, "cron": cron} for schedule in deployment["schedules"]]
-        deployment["parameters"] = {"preset": preset, "overrides": overrides}
+        deployment["parameters"] = {**(deployment.get("parameters") or {}), **asked}
     file = root / ".doctune" / "prefect.yaml"
     with whole_file(file) as tmp, tmp.open("w", encoding="utf-8") as out:
         yaml.dump(declared, out)

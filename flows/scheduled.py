@@ -3,8 +3,8 @@
     doctune schedule                       # deploys this as prefect.yaml says, and starts a worker
 
 The pipeline runs as a child process in the clone, with the clone's code; its lines appear in this run's log as they
-come. Models land in the project's own MLflow. Afterwards source.lock.yaml and dvc.lock are committed to the clone's
-branch.
+come. Models land in the project's own MLflow. Afterwards what runs write (source.lock.yaml, dvc.lock, params.yaml) is
+committed to the clone's branch.
 """
 
 import logging
@@ -20,13 +20,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.context import get_run_context
 from prefect.states import Failed
 
-from doctune.errors import DoctuneError
+from doctune.errors import ERROR_PREFIX, DoctuneError
 from doctune.files import read_json
 from doctune.locks import hold
-from flows.checkout import SCHEDULED_LOCK, WRITTEN, Clone, prepare
+from doctune.registry.lineage import LOCK_OF_SOURCES
+from doctune.registry.store import tracking_uri
+from flows.checkout import SCHEDULED_LOCK, Clone, prepare
 from flows.child import Stop, end_with_parent, run_child
 from flows.stage_run import child_environment
-from tasks.stage import ERROR_PREFIX
 
 _PREFIX = re.compile(r"^\d\d:\d\d:\d\d\.\d+ \| [A-Z]+ +\| ")  # of Prefect's console lines: this run's log has its own
 STOP_SECONDS = 20.0  # the child has to stop its own stages first
@@ -34,7 +35,7 @@ STOP_SECONDS = 20.0  # the child has to stop its own stages first
 
 @flow(name="nightly", persist_result=False)
 def nightly(preset: str | None = None, overrides: list[str] | None = None) -> Any:
-    """Refresh the source and bring the pipeline up to date, in the clone; commits the locks when something changed.
+    """Refresh the source and bring the pipeline up to date, in the clone; commits what it wrote when that changed.
 
     Paths in params.yaml and overrides are seen from the clone: give a local repository by its absolute path.
     """
@@ -105,7 +106,7 @@ def _environment(project: Path, clone: Clone, run_id: str) -> dict[str, str]:
     environ["PYTHONPATH"] = os.pathsep.join([str(clone.root), *filter(None, [os.environ.get("PYTHONPATH")])])
     comet = (project / PLACE).parent.resolve()  # git has none of it, so the clone has not
     environ["PATH"] = os.pathsep.join([*filter(None, [environ.get("PATH")]), str(comet)])
-    environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{(project / 'mlruns' / 'mlflow.db').resolve()}")
+    environ["MLFLOW_TRACKING_URI"] = tracking_uri(project)  # absolute: the child works in another folder
     environ["PREFECT_LOGGING_COLORS"] = "false"
     if "PREFECT_API_URL" not in environ:
         from prefect.settings import get_current_settings
@@ -115,13 +116,13 @@ def _environment(project: Path, clone: Clone, run_id: str) -> dict[str, str]:
 
 
 def _message(clone: Clone, run_id: str) -> str:
-    from doctune.section import load_section, read_yaml
+    from doctune.section import PARAMS_FILE, load_section, read_yaml
     from doctune.sources.params import CrawlParams
 
-    lock = clone.root / WRITTEN[0]
+    lock = clone.root / LOCK_OF_SOURCES
     entry = {}
     if lock.exists():
-        entry = (read_yaml(lock) or {}).get(load_section(CrawlParams, "crawl", clone.root / "params.yaml").name, {})
+        entry = (read_yaml(lock) or {}).get(load_section(CrawlParams, "crawl", clone.root / PARAMS_FILE).name, {})
     revision = str(entry.get("commit") or entry.get("revision") or entry.get("tree") or "unknown")
     facts = f"Flow run: {run_id}\nSource revision: {revision}\nProject commit: {clone.project_commit}\n"
     return f"Scheduled run at source revision {revision[:12]}\n\n{facts}"

@@ -81,12 +81,26 @@ def own_server(root: Path) -> str | None:
     return url if healthy(url) else None
 
 
-def healthy(url: str, seconds: float = 2.0) -> bool:
-    """Whether a Prefect server answers at the API address `url`."""
+def healthy(url: str, says: bytes = b"true") -> bool:
+    """Whether a server answers at `url` as a healthy one `says` that it is: Prefect's API unless told otherwise."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with suppress(urllib.error.URLError, OSError, ValueError), opener.open(f"{url}/health", timeout=seconds) as answer:
-        return bool(answer.status == 200 and answer.read(64).strip() == b"true")
+    with suppress(urllib.error.URLError, OSError, ValueError), opener.open(f"{url}/health", timeout=2) as answer:
+        return bool(answer.status == 200 and answer.read(64).strip() == says)
     return False
+
+
+def wait_until_healthy(
+    name: str, process: "subprocess.Popen[bytes]", url: str, log: Path, seconds: float, says: bytes = b"true"
+) -> None:
+    """Return once the server that `process` runs answers; DoctuneError with its log's last line if it does not."""
+    deadline = time.monotonic() + seconds
+    while not healthy(url, says):
+        if process.poll() is not None or time.monotonic() > deadline:
+            lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+            last = next((line for line in reversed(lines) if line), "it said nothing")
+            what = "ended" if process.poll() is not None else "did not answer in time"
+            raise DoctuneError(f"the {name} server at {url} {what}: {last[:300]} (whole log: {log})")
+        time.sleep(0.1)
 
 
 def connect(root: Path | None = None, meanwhile: Callable[[], object] = lambda: None) -> str:
@@ -148,22 +162,13 @@ def _server(root: Path, port: int, ui: bool, meanwhile: Callable[[], object] = l
     try:
         os.environ["PREFECT_API_URL"] = url  # before Prefect is imported
         meanwhile()
-        _wait_until_healthy(process, url, log)
+        wait_until_healthy(
+            "Prefect", process, url, log, float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"])
+        )
         yield url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         end(process)
-
-
-def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + float(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"])
-    while not healthy(url):
-        if process.poll() is not None or time.monotonic() > deadline:
-            lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-            last = next((line for line in reversed(lines) if line), "it said nothing")
-            what = "ended" if process.poll() is not None else "did not answer in time"
-            raise DoctuneError(f"the Prefect server at {url} {what}: {last[:300]} (whole log: {log})")
-        time.sleep(0.1)
 
 
 def _answering(url: str) -> str:

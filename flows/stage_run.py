@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from doctune.errors import DoctuneError
+from doctune.errors import ERROR_PREFIX, DoctuneError
 from flows.child import Stop, run_child
-from tasks.stage import ERROR_PREFIX
 
 State = Literal["Cached", "Restored", "Completed"]
 

@@ -1,23 +1,18 @@
 """What a flow run did, as plain data and as Markdown (the run's artifact in Prefect).
 
-summary = summarise(Path.cwd(), run_id, rows, seconds)
+summary = summarise(Path.cwd(), dag.commands(), rows)
 summary.counts()                   # {"Cached": 9, "Completed": 1}
 print(summary.markdown)
 """
 
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-METRICS = Path("reports") / "metrics.json"
-ALIGNMENT = Path("reports") / "align.json"
-SPLITS = Path("reports") / "split.json"
-TRAINING = Path("reports") / "train" / "train.json"
-PARITY = Path("reports") / "export.json"
-CARD, RENDERINGS = Path("reports/card/README.md"), Path("reports/renderings.md")
+from doctune.registry.store import shown, tracking_uri
+from doctune.tables import literal, markdown_table
+from flows.graph import options_of
 
 
 @dataclass(frozen=True)
@@ -32,13 +27,9 @@ class Row:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did; `metrics` is reports/metrics.json, None where there is none."""
+    """What a run did."""
 
-    flow_run_id: str
-    seconds: float
     stages: tuple[Row, ...]
-    metrics: dict[str, Any] | None
-    mlflow: str
     markdown: str
 
     @property
@@ -55,37 +46,44 @@ class RunSummary:
 
 
 def summarise(
-    root: Path, flow_run_id: str, rows: Sequence[Row], seconds: float, version: str | None = None, promotion: str = ""
+    root: Path, commands: Mapping[str, str], rows: Sequence[Row], version: str | None = None, promotion: str = ""
 ) -> RunSummary:
-    """Put together stages, what was made of what, scores, what the gates said and the place to look further."""
-    metrics = None
-    parts = [_table(rows), ""]
-    if (root / METRICS).exists() and all(row.state in ("Cached", "Restored", "Completed") for row in rows):
+    """Put together stages, what was made of what, scores, what the gates said and the place to look further.
+
+    Reports are where the stages' commands say.
+    """
+    cells = [(literal(row.name), row.state, f"{row.seconds:.1f}", literal(row.message)) for row in rows]
+    parts = [markdown_table(("stage", "state", "seconds", "why"), cells), ""]
+    metrics = _file(root, commands, "evaluate", "metrics")
+    if metrics and all(row.state in ("Cached", "Restored", "Completed") for row in rows):
         from doctune.files import read_json
         from doctune.scoring.report import markdown_summary
 
-        metrics = read_json(root / METRICS)
-        parts += [*_made(root, version), "", markdown_summary(metrics), ""]
+        parts += [*_made(root, commands, version), "", markdown_summary(read_json(metrics)), ""]
     if promotion:
         parts += ["## Promotion", "", promotion]
-    mlflow = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"
+    mlflow = shown(tracking_uri(root))
     look = mlflow if mlflow.startswith("http") else f"`make ui` ({mlflow})"
     parts.append(f"Experiments and models, in MLflow: {look}")
-    return RunSummary(flow_run_id, seconds, tuple(rows), metrics, mlflow, "\n".join(parts) + "\n")
+    return RunSummary(tuple(rows), "\n".join(parts) + "\n")
 
 
-def _made(root: Path, version: str | None) -> list[str]:
+def _made(root: Path, commands: Mapping[str, str], version: str | None) -> list[str]:
     """Pairs, version and parity, a line each, as far as their reports exist."""
     from doctune.files import read_json
 
     lines = []
-    if (root / ALIGNMENT).exists() and (root / SPLITS).exists():
-        pairs, split = read_json(root / ALIGNMENT)["pairs"], read_json(root / SPLITS)["rows"]
-        parts = ", ".join(f"{name} {count:,}" for name, count in split.items())
+    align, split = _file(root, commands, "align", "report"), _file(root, commands, "split", "report")
+    if align and split:
+        pairs, rows = read_json(align)["pairs"], read_json(split)["rows"]
+        parts = ", ".join(f"{name} {count:,}" for name, count in rows.items())
         lines.append(f"- {pairs['total']:,} pairs ({pairs['distinct']:,} distinct): {parts}")
-    if (root / CARD).exists():
-        lines.append(f"- the data card: {CARD}; English that has several renderings: {RENDERINGS}")
-    if (root / TRAINING).exists() and (took := (training := read_json(root / TRAINING)).get("measured")):
+    card, renderings = _file(root, commands, "card", "out"), _file(root, commands, "card", "renderings")
+    if card and renderings:
+        page, several = (card / "README.md").relative_to(root), renderings.with_suffix(".md").relative_to(root)
+        lines.append(f"- the data card: {page}; English that has several renderings: {several}")
+    train = _file(root, commands, "train", "report")
+    if train and (took := (training := read_json(train)).get("measured")):
         lines.append(
             f"- trained {training['trainable_parameters'] / 1e6:,.2f} of {training['parameters'] / 1e6:,.2f} M parameters for "
             f"{training['steps']:,} updates in {took['minutes']:.1f} minutes"
@@ -94,8 +92,8 @@ def _made(root: Path, version: str | None) -> list[str]:
         )
     if version:
         lines.append(f"- registered as version {version}")
-    if (root / PARITY).exists():
-        parity = read_json(root / PARITY)
+    if export := _file(root, commands, "export", "report"):
+        parity = read_json(export)
         lines.append(
             f"- ships as int8 ONNX ({parity['size_int8_mb']} MB): BLEU {parity['bleu_int8']:.1f}, PyTorch "
             f"{parity['bleu_torch']:.1f}; fp32 ONNX gives PyTorch's output on {parity['identical_fp32']:.1%} of {parity['rows']} rows"
@@ -103,11 +101,7 @@ def _made(root: Path, version: str | None) -> list[str]:
     return lines
 
 
-def _table(rows: Sequence[Row]) -> str:
-    lines = ["| stage | state | seconds | why |", "|---|---|---|---|"]
-    lines += [f"| {row.name} | {row.state} | {row.seconds:.1f} | {_cell(row.message)} |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _file(root: Path, commands: Mapping[str, str], stage: str, option: str) -> Path | None:
+    """What a stage's command names by this option, once it is there."""
+    name = options_of(commands.get(stage, "")).get(option)
+    return root / name if name and (root / name).exists() else None

@@ -4,27 +4,24 @@ serve(mlflow_port=5000, prefect_port=4200)      # what `doctune ui` does; ends w
 """
 
 import os
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from doctune.errors import DoctuneError
+from doctune.registry.store import connect, shown
 from flows.child import end, start
-from flows.server import free_port, running_server
+from flows.server import free_port, running_server, wait_until_healthy
 
-STARTUP_SECONDS = 90
+STARTUP_SECONDS = 90.0
 
 
 def serve(mlflow_port: int, prefect_port: int) -> None:
     """Start what does not run yet, print both addresses, and stay until interrupted."""
     root = Path.cwd()
     with mlflow_server(root, mlflow_port) as mlflow, running_server(root, prefect_port or None) as prefect:
-        print(f"MLflow   {mlflow}\nPrefect  {prefect.removesuffix('/api')}\nCtrl-C ends both.", flush=True)
+        print(f"MLflow   {shown(mlflow)}\nPrefect  {prefect.removesuffix('/api')}\nCtrl-C ends both.", flush=True)
         while True:
             time.sleep(3600)
 
@@ -32,8 +29,6 @@ def serve(mlflow_port: int, prefect_port: int) -> None:
 @contextmanager
 def mlflow_server(root: Path, port: int) -> Iterator[str]:
     """Yield the address of MLflow's UI: the server that MLFLOW_TRACKING_URI names, or one of our own on the project's database."""
-    from doctune.registry.store import connect
-
     store = connect(root)
     if store.uri.startswith("http"):
         yield store.uri
@@ -49,7 +44,7 @@ def mlflow_server(root: Path, port: int) -> Iterator[str]:
         process = start(command, cwd=root, env=environ, out=out, grace=10)
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait(process, url, log)
+        wait_until_healthy("MLflow", process, url, log, STARTUP_SECONDS, says=b"OK")
         yield url
     finally:
         end(process)
@@ -57,15 +52,3 @@ def mlflow_server(root: Path, port: int) -> Iterator[str]:
 
 def _free(port: int) -> bool:
     return free_port(port) == port
-
-
-def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + STARTUP_SECONDS
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with opener.open(f"{url}/health", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise DoctuneError(f"the MLflow server did not answer at {url} within {STARTUP_SECONDS} s; see {log}")

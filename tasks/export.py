@@ -21,13 +21,13 @@ import typer
 from doctune.files import hash_path, read_jsonl, whole_dir, write_json
 from doctune.locks import hold
 from doctune.onnx import ExportParams
+from doctune.registry.lineage import DVC_LOCK
 from doctune.section import load_section
 from doctune.translation import TranslateParams, Translator
 from doctune.trust import remote_code_allowed
 from tasks.stage import stage
 
 WORK = Path(".doctune/export")  # of a fixed name: what a killed run left there goes when the next one begins
-DVC_LOCK = Path("dvc.lock")
 
 At = Annotated[Path, typer.Option()]
 

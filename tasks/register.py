@@ -12,10 +12,9 @@
 from pathlib import Path
 
 from doctune.files import hash_path, write_json
+from doctune.registry.lineage import DVC_LOCK
 from doctune.section import load_section
 from tasks.stage import stage
-
-DVC_LOCK = Path("dvc.lock")
 
 
 def main(

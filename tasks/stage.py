@@ -10,10 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Annotated, get_type_hints
 
-from doctune.errors import DoctuneError
+from doctune.errors import ERROR_PREFIX, DoctuneError
 from doctune.machine import die_with_parent
-
-ERROR_PREFIX = "doctune: error: "
 
 
 def stage(main: Callable[..., None]) -> None:

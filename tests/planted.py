@@ -19,7 +19,9 @@ from doctune.promotion.params import PromoteParams
 from doctune.promotion.promoting import Decision, promote
 from doctune.promotion.smoke import SENTENCES
 from doctune.registry import api as registry
-from doctune.registry.api import Store, Version
+from doctune.registry.champions import champion_of, history
+from doctune.registry.store import Store
+from doctune.registry.versions import Version
 from doctune.scoring import EvaluateParams
 from doctune.splitting import SplitParams
 from tests.test_registry import everything, new_store, write_files
@@ -99,7 +101,7 @@ class _Planted:
     def __init__(self, table):
         self.table = table
 
-    def translate(self, texts):
+    def translate(self, texts, task="translate"):
         return [self.table[text] for text in texts]
 
 
@@ -203,11 +205,11 @@ class World:
 
     def champion(self) -> str | None:
         """The champion's number, once it is certain that it is one: what it ships is there, and the history ends with it."""
-        champion = registry.champion_of(self.store, "doctune")
+        champion = champion_of(self.store, "doctune")
         if champion is None:
             return None
         assert champion.shipped and (registry.fetch(self.store, champion.shipped) / "MLmodel").is_file()
-        assert registry.history(self.store, "doctune")[-1].version == champion.number
+        assert history(self.store, "doctune")[-1].version == champion.number
         return champion.number
 
 

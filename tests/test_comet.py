@@ -83,3 +83,21 @@ def test_without_its_program_the_reason_says_what_to_do(tmp_path, monkeypatch):
     assert "`make comet`" in comet.why_not("Unbabel/wmt22-comet-da")
     outputs = {"base": Output(BASE_TEXTS)}
     assert with_comet(rows_of_test(), outputs, "Unbabel/wmt22-comet-da") == outputs
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        pytest.param("#!/moved/away/bin/python\n", 0o755, id="its environment was moved"),
+        pytest.param("#!/bin/sh\n", 0o644, id="not to be executed"),
+    ],
+)
+def test_a_program_that_does_not_start_is_told_in_a_line(tmp_path, monkeypatch, text, mode):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(comet, "_gpu", lambda: False)
+    comet.PLACE.parent.mkdir(parents=True)
+    comet.PLACE.write_text(text)
+    comet.PLACE.chmod(mode)
+    with pytest.raises(DoctuneError, match=r"comet-score does not start: .*`make comet`") as error:
+        comet.judge("Unbabel/wmt22-comet-da", ["Pods are running."], {"base": ["Pod 正在运行。"]}, ["Pod 正在运行。"])
+    assert "\n" not in str(error.value)

@@ -22,6 +22,7 @@ from doctune.files import read_json
 from doctune.promotion import evidence, promoting, shipped
 from doctune.registry import api as registry
 from doctune.registry import champions
+from doctune.registry.versions import resolve
 from tests.planted import World, clumsy, perfect
 from tests.test_registry import fresh_mlruns
 
@@ -183,9 +184,9 @@ def check(world: World, name: str) -> None:
     assert champion in ("1", "2"), name
     assert promoted(world, "2") == ("passed" if champion == "1" else "champion"), name
     assert world.champion() == "2", name
-    assert [reign.version for reign in registry.history(world.store, "doctune")] == ["1", "2"], name
+    assert [reign.version for reign in champions.history(world.store, "doctune")] == ["1", "2"], name
     assert rolled_back(world) == "1", name
-    for key in registry.resolve(world.store, "doctune", "2").tags:
+    for key in resolve(world.store, "doctune", "2").tags:
         if key in (champions.ROLLED_BACK, champions.DECISION) or key.startswith(champions.GATE):
             world.store.client.delete_model_version_tag("doctune", "2", key)
     shutil.rmtree(world.places.memo)

@@ -10,7 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -18,12 +23,14 @@ import pytest
 from doctune.errors import DoctuneError
 from doctune.files import write_json
 from doctune.locks import hold
-from flows import server
+from doctune.section import read_yaml
+from flows import schedule, server, ui
 from flows.checkout import prepare
 from flows.child import Lines, Stop, run_child
 from flows.dead_locks import drop_dead_locks
 from flows.graph import Dag, Stage
 from flows.stage_run import StageFailed, StageStopped, explain, run_stage
+from flows.summary import Row, summarise
 from tests.toy import PROJECT, dvc, git, made, processes, toy, wait_for
 
 __all__ = ["made", "toy"]  # fixtures
@@ -363,3 +370,100 @@ def test_the_server_of_another_project_is_not_taken(tmp_path: Path, monkeypatch:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert server.free_port(taken.getsockname()[1]) != taken.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "says", "wanted"),
+    [
+        pytest.param(b"true", b"true", True, id="Prefect"),
+        pytest.param(b"OK", b"OK", True, id="MLflow"),
+        pytest.param("你好".encode(), b"OK", False, id="somebody else"),
+    ],
+)
+def test_a_server_is_known_by_what_it_says(body: bytes, says: bytes, wanted: bool) -> None:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as answering:
+        threading.Thread(target=answering.handle_request, daemon=True).start()
+        assert server.healthy(f"http://127.0.0.1:{answering.server_port}", says) == wanted
+
+
+def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-X", "utf8", "-c", "print('端口被占用')"], stdout=out)
+    process.wait()
+    with pytest.raises(DoctuneError, match="the MLflow server at http://127.0.0.1:9 ended: 端口被占用"):
+        server.wait_until_healthy("MLflow", process, "http://127.0.0.1:9", log, 30, says=b"OK")
+
+
+WITH_PASSWORD = "https://me:密码@mlflow.example.org/x"
+
+
+def test_a_run_s_summary_shows_no_password_and_texts_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", WITH_PASSWORD)
+    summary = summarise(tmp_path, {}, [Row("translate_base", "Failed", 1.5, "标题|*粗体*\n第二行")])
+    assert "https://mlflow.example.org/x" in summary.text
+    assert "密码" not in json.dumps(asdict(summary), ensure_ascii=False) + summary.text
+    assert "| translate\\_base | Failed | 1.5 | 标题\\|\\*粗体\\*<br>第二行 |" in summary.markdown
+
+
+def test_what_ui_prints_has_no_password(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ui, "mlflow_server", lambda root, port: nullcontext(WITH_PASSWORD))
+    monkeypatch.setattr(ui, "running_server", lambda root, port: nullcontext("http://127.0.0.1:4200/api"))
+    monkeypatch.setattr(ui, "time", SimpleNamespace(sleep=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        ui.serve(0, 0)
+    assert capsys.readouterr().out.splitlines()[0] == "MLflow   https://mlflow.example.org/x"
+
+
+def test_a_scheduled_run_s_models_land_in_the_project(tmp_path: Path) -> None:
+    """Its child works in the clone, where a path relative to the project would mean another file."""
+    code = """
+import os
+from pathlib import Path
+from flows.checkout import Clone
+from flows.scheduled import _environment
+for named in ("sqlite:///mlruns/mlflow.db", ""):
+    os.environ["MLFLOW_TRACKING_URI"] = named
+    print(_environment(Path.cwd(), Clone(Path("clone"), Path("clone"), "c0ffee"), "run")["MLFLOW_TRACKING_URI"])
+"""
+    environ = {"PYTHONPATH": str(PROJECT), "PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": "http://x/api"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | environ, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [f"sqlite:///{tmp_path.resolve()}/mlruns/mlflow.db"] * 2, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameters", "cron"),
+    [
+        pytest.param({"cron": "0 3 * * *"}, ("k8s-small", ["train.epochs=2"]), "0 3 * * *", id="time"),
+        pytest.param({"preset": "embedded"}, ("embedded", ["train.epochs=2"]), "0 2 * * *", id="preset"),
+        pytest.param({"overrides": ["train.seed=7"]}, ("k8s-small", ["train.seed=7"]), "0 2 * * *", id="knobs"),
+    ],
+)
+def test_a_schedule_replaces_what_was_asked_for_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], parameters: tuple[str, list[str]], cron: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (PROJECT / "prefect.yaml").read_text(encoding="utf-8")
+    text = text.replace("preset: null", "preset: k8s-small").replace("overrides: []", "overrides: [train.epochs=2]")
+    assert text.count("k8s-small") == text.count("train.epochs=2") == 1
+    schedule.PREFECT_FILE.write_text(text, encoding="utf-8")
+    file = schedule._effective(tmp_path, **{"cron": None, "preset": None, "overrides": []} | asked)
+    (deployment,) = read_yaml(file)["deployments"]
+    assert deployment["parameters"] == dict(zip(("preset", "overrides"), parameters, strict=True))
+    assert [planned["cron"] for planned in deployment["schedules"]] == [cron]
+    assert deployment["schedules"][0]["timezone"] == "Asia/Shanghai"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from doctune import leakage as module
 from doctune import near, text
-from doctune.leakage import leakage
+from doctune.leakage import leakage, leaked
 from doctune.words import Texts
 
 
@@ -44,6 +44,13 @@ def test_what_it_counts() -> None:
     nothing = {"identical": 0, "same_letters": 0, "pages": 0, "ids": 0, "near": 0, "highest": {"1": 0.0, "2": 0.0}}
     assert found["valid_in_train"] == {"rows": 0} | nothing
     assert found["test_in_valid"] == {"rows": 4} | nothing
+
+
+@pytest.mark.parametrize("way", ["identical", "same_letters", "near", "ids"])
+def test_what_leaked_is_what_most_is_found_by(way: str) -> None:
+    counts = {"rows": 9, "identical": 1, "same_letters": 2, "pages": 8, "ids": 0, "near": 3, "highest": {"1": 1.0}}
+    assert leaked(counts) == 3
+    assert leaked(counts | {way: 7}) == 7
 
 
 def test_near_at_the_threshold_and_highest_below_it() -> None:

@@ -7,8 +7,10 @@ import pytest
 from doctune.errors import DoctuneError
 from doctune.files import write_json, write_jsonl, write_text
 from doctune.registry import api as registry
+from doctune.registry.champions import move, record
 from doctune.registry.listing import HEADINGS, story, table, text_of
 from doctune.registry.snapshot import SNAPSHOT, snapshot_of
+from doctune.registry.store import Store
 from tests.test_registry import PARAMS, Files, everything, fresh_mlruns, store, write_files
 
 __all__ = ["fresh_mlruns", "store"]  # fixtures
@@ -37,7 +39,7 @@ def made(folder: Path, weights: str, rate: str, pages: dict[str, str]) -> Files:
     return files
 
 
-def test_table_and_story(store: registry.Store, tmp_path: Path) -> None:
+def test_table_and_story(store: Store, tmp_path: Path) -> None:
     pages = {"docs/a.md": "等待。", "docs/b.md": "请稍候。"}
     first = everything(store, made(tmp_path / "one", "权重一", "0.0003", pages))
     files = made(tmp_path / "two", "权重二", "0.0005", pages | {"docs/b.md": "请等待。", "docs/c.md": "等一等。"})
@@ -45,8 +47,8 @@ def test_table_and_story(store: registry.Store, tmp_path: Path) -> None:
     report = tmp_path / "split.json"
     write_json(report, {"leakage": {"test_in_train": {"identical": 0, "same_letters": 2, "near": 3, "ids": 0}}})
     second = registry.ensure_version(store, PARAMS, files, split_report=report)
-    registry.move(store, "doctune", first.number, None, "passed its gates")
-    registry.record(store, "doctune", "2", {"verdict": "refused", "gates": [{"gate": "terms", "passed": False}]}, {})
+    move(store, "doctune", first.number, None, "passed its gates")
+    record(store, "doctune", "2", {"verdict": "refused", "gates": [{"gate": "terms", "passed": False}]}, {})
 
     rows = [dict(zip(HEADINGS, row, strict=True)) for row in table(registry.list_versions(store, "doctune"))]
     assert [(row["version"], row["aliases"]) for row in rows] == [("2", "challenger"), ("1", "champion")]
@@ -87,7 +89,7 @@ def test_table_and_story(store: registry.Store, tmp_path: Path) -> None:
     assert "English is in train too: 3" in described
 
 
-def test_what_is_gone_is_said(store: registry.Store, tmp_path: Path) -> None:
+def test_what_is_gone_is_said(store: Store, tmp_path: Path) -> None:
     files = made(tmp_path / "one", "权重一", "0.0003", {"docs/a.md": "等待。"})
     version = everything(store, files)
     kept = registry.fetch(store, version.source) / version.tags[SNAPSHOT]

@@ -13,6 +13,8 @@ import pytest
 from doctune.errors import DoctuneError
 from doctune.files import write_jsonl
 from doctune.registry import api as registry
+from doctune.registry.champions import history
+from doctune.registry.versions import Version, resolve
 from doctune.scoring.evaluation import Output
 from tests.planted import GENERAL, PAIRS, Teach, World, clumsy, failed, perfect, rows
 from tests.test_registry import fresh_mlruns
@@ -75,14 +77,14 @@ def world(fresh_mlruns: Path, tmp_path: Path) -> World:
         ),
     ],
 )
-def test_refused_by_its_own_gate(world: World, plant: Callable[[World], registry.Version], gate: str, by: str) -> None:
+def test_refused_by_its_own_gate(world: World, plant: Callable[[World], Version], gate: str, by: str) -> None:
     number = plant(world).number
     decision = world.promote(number)
     assert decision.verdict == "refused" and failed(decision) == [gate], decision.text
     [found] = [found for found in decision.gates if found.gate == gate]
     assert by in found.short and found.short in decision.sentence
     assert world.champion() is None
-    version = registry.resolve(world.store, "doctune", number)
+    version = resolve(world.store, "doctune", number)
     tags = version.tags
     [kept], [page] = (
         list((registry.fetch(world.store, version.source) / "promotion").glob(f"*.{end}")) for end in ("json", "html")
@@ -139,7 +141,7 @@ def test_a_better_one_is_promoted_and_a_worse_one_is_not(world: World) -> None:
     second = world.promote(world.plant("second", perfect).number)
     assert (second.verdict, second.champion, failed(second)) == ("passed", "1", []), second.text
     assert world.champion() == "2" and second.numbers["against"]["p_value"] <= 0.05
-    source = registry.resolve(world.store, "doctune", "2").source
+    source = resolve(world.store, "doctune", "2").source
     [page] = (registry.fetch(world.store, source) / "promotion").glob("2.*.html")
     for part in ("Loss, candidate", "24 are new", "translation memory"):
         assert part in page.read_text(encoding="utf-8"), part
@@ -156,8 +158,8 @@ def test_a_better_one_is_promoted_and_a_worse_one_is_not(world: World) -> None:
 
     forced = world.promote(worse.number, "第三版的术语更好")
     assert forced.verdict == "forced" and world.champion() == "3"
-    assert registry.history(world.store, "doctune")[-1].how == "forced: 第三版的术语更好"
-    assert "第三版的术语更好" in registry.resolve(world.store, "doctune", "3").tags["promotion"]
+    assert history(world.store, "doctune")[-1].how == "forced: 第三版的术语更好"
+    assert "第三版的术语更好" in resolve(world.store, "doctune", "3").tags["promotion"]
     left, now = registry.roll_back(world.store, "doctune", "漏译")
     assert (left.number, now.number, world.champion()) == ("3", "2", "2")
     assert "rolled back" in failed(world.promote("3")), "the next scheduled run does not bring it back"
@@ -169,7 +171,7 @@ def test_a_cancelled_run_decides_nothing(world: World) -> None:
     with pytest.raises(DoctuneError, match="not decided on: the run was cancelled"):
         world.promote(version.number, stopped=lambda: True)
     assert world.champion() is None
-    assert "promotion" not in registry.resolve(world.store, "doctune", version.number).tags
+    assert "promotion" not in resolve(world.store, "doctune", version.number).tags
     assert world.promote(version.number).verdict == "passed"
 
 
@@ -207,7 +209,7 @@ def test_by_force_without_a_comparison_says_so(world: World) -> None:
     decision = world.promote(second.number, "第一版坏了")
     assert (decision.verdict, failed(decision)) == ("forced", ["champion"]), decision.text
     assert "第一版坏了" in decision.sentence and "comparison with version 1" in decision.text
-    assert registry.history(world.store, "doctune")[-1].how == "forced: 第一版坏了"
+    assert history(world.store, "doctune")[-1].how == "forced: 第一版坏了"
 
 
 def test_a_champion_s_code_is_part_of_what_was_translated(world: World) -> None:

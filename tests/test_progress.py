@@ -11,7 +11,7 @@ import pytest
 from doctune.files import write_json
 from doctune.progress import progress_file, report_progress
 from flows.progress import Artifact, shown_progress
-from flows.summary import TRAINING, _made
+from flows.summary import _made
 from tests.test_flow_runs import finish, last_run, server, start
 from tests.toy import made, toy, wait_for
 
@@ -99,5 +99,6 @@ MEASURED = {"tokens_per_second": 5210.4, "peak_memory_mb": 1840.2, "minutes": 2.
 )
 def test_a_run_s_table_says_what_training_took(tmp_path, measured, wanted):
     facts = {"parameters": 7_576_064, "trainable_parameters": 7_313_920, "steps": 288, "measured": measured}
-    write_json(tmp_path / TRAINING, facts)
-    assert _made(tmp_path, version=None) == [f"- trained 7.31 of 7.58 M parameters for {wanted}"]
+    write_json(tmp_path / "reports/报告.json", facts)  # wherever dvc.yaml has it
+    commands = {"train": "exec python -m tasks.train --base models/base --report reports/报告.json"}
+    assert _made(tmp_path, commands, version=None) == [f"- trained 7.31 of 7.58 M parameters for {wanted}"]

@@ -3,15 +3,19 @@
 import ast
 import json
 import os
+import pkgutil
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +24,14 @@ from doctune.errors import DoctuneError
 from doctune.files import hash_path, write_json, write_text
 from doctune.registry import api as registry
 from doctune.registry import packages
-from doctune.registry.api import Files, RegisterParams, Store
+from doctune.registry.api import Files, RegisterParams
+from doctune.registry.champions import champion_of, move
 from doctune.registry.lineage import git_commit, lineage, score_tags
+from doctune.registry.runs import find_run, training_run
 from doctune.registry.snapshot import snapshot_of
+from doctune.registry.store import Store, shown, told, tracking_uri
+from doctune.registry.versions import Version, resolve
+from flows.server import healthy
 
 PROJECT = Path(__file__).parents[1]
 PARAMS = RegisterParams(name="doctune", description="English to Chinese, for documentation")
@@ -101,19 +110,19 @@ def finished_project(fresh_mlruns: Path, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         store = new_store(fresh_mlruns, root)
-        registry.move(store, "doctune", everything(store, write_files(root)).number, None, "passed its gates")
+        move(store, "doctune", everything(store, write_files(root)).number, None, "passed its gates")
     return root
 
 
 @pytest.fixture
-def finished(finished_project: Path, tmp_path: Path) -> tuple[Store, Files, registry.Version]:
+def finished(finished_project: Path, tmp_path: Path) -> tuple[Store, Files, Version]:
     from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
     _artifact_repos_cache.clear()  # by id of run or model, which are the same in all copies
     root = tmp_path / "project"
     shutil.copytree(finished_project, root)
     store = registry.connect(root)
-    return store, write_files(root), registry.resolve(store, "doctune", "1")
+    return store, write_files(root), resolve(store, "doctune", "1")
 
 
 def write_files(folder: Path, weights: str = "权重一") -> Files:
@@ -154,7 +163,7 @@ def write_files(folder: Path, weights: str = "权重一") -> Files:
     return files
 
 
-def everything(store: Store, files: Files) -> registry.Version:
+def everything(store: Store, files: Files) -> Version:
     """What register and export do; returns the version."""
     registry.log_evaluation(store, registry.ensure_run(store, files)[0], files)
     registry.ensure_version(store, PARAMS, files)
@@ -205,6 +214,53 @@ def test_tracking_uri_is_respected(
 
 
 @pytest.mark.parametrize(
+    ("named", "wanted"),
+    [
+        pytest.param(None, "sqlite:///{root}/mlruns/mlflow.db", id="not set"),
+        pytest.param(" ", "sqlite:///{root}/mlruns/mlflow.db", id="empty"),
+        pytest.param("sqlite:///mlruns/mlflow.db", "sqlite:///{root}/mlruns/mlflow.db", id="as the README has it"),
+        pytest.param("sqlite:///记录/m.db?timeout=9", "sqlite:///{root}/记录/m.db?timeout=9", id="with a query"),
+        pytest.param("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db", id="absolute"),
+        pytest.param("http://127.0.0.1:5000", "http://127.0.0.1:5000", id="a server"),
+        pytest.param("postgresql://db:5432/mlflow", "postgresql://db:5432/mlflow", id="another database"),
+    ],
+)
+def test_the_address_means_the_same_in_any_folder(
+    named: str | None, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if named is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
+    monkeypatch.chdir("/")
+    assert tracking_uri(tmp_path) == wanted.format(root=tmp_path.resolve())
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        pytest.param("https://me:密码@mlflow.example.org/x", "https://mlflow.example.org/x", id="user and password"),
+        pytest.param("postgresql://me:p@ss@db:5432/mlflow", "postgresql://db:5432/mlflow", id="a password with an @"),
+        pytest.param("http://127.0.0.1:5000/a@b", "http://127.0.0.1:5000/a@b", id="no password"),
+        pytest.param("sqlite:////home/me@work/m.db", "sqlite:////home/me@work/m.db", id="a file"),
+        pytest.param("GET http://me:密码@h/a failed", "GET http://h/a failed", id="in a sentence"),
+    ],
+)
+def test_a_password_is_not_shown(text: str, wanted: str) -> None:
+    assert shown(text) == wanted
+
+
+def test_a_password_is_in_no_error_of_mlflow_s() -> None:
+    from mlflow.exceptions import MlflowException
+
+    @told
+    def ask() -> None:
+        raise MlflowException("API request to http://me:密码@127.0.0.1:9/api failed with exception")
+
+    with pytest.raises(DoctuneError, match="http://127.0.0.1:9/api failed") as error:
+        ask()
+    assert "密码" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("uri", "wanted"),
     [
         pytest.param(
@@ -251,7 +307,7 @@ def test_damaged_database(tmp_path: Path) -> None:
         registry.connect(tmp_path)
 
 
-def test_moved_project_keeps_its_models(finished: tuple[Store, Files, registry.Version], tmp_path: Path) -> None:
+def test_moved_project_keeps_its_models(finished: tuple[Store, Files, Version], tmp_path: Path) -> None:
     store, _, version = finished
     store.root.rename(tmp_path / "moved")
     moved, files = registry.connect(tmp_path / "moved"), write_files(tmp_path / "moved")
@@ -261,7 +317,7 @@ def test_moved_project_keeps_its_models(finished: tuple[Store, Files, registry.V
     assert {entry.path for entry in moved.client.list_artifacts(run_id, "evaluation")} > {"evaluation/metrics.json"}
 
 
-def test_deleted_experiment_comes_back(finished: tuple[Store, Files, registry.Version]) -> None:
+def test_deleted_experiment_comes_back(finished: tuple[Store, Files, Version]) -> None:
     store, files, _ = finished
     store.client.delete_experiment(store.experiment_id)
     assert registry.reconcile(registry.connect(store.root), PARAMS, files) == []
@@ -298,13 +354,13 @@ with engine.begin() as connection:
 def test_training_run_is_logged_and_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCTUNE_FLOW_RUN_ID", "flow-7")
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
-    assert registry.find_run(store, KEY) is None
-    with registry.training_run(store, KEY, {"learning_rate": 3e-4, "lora": {"r": 8}}) as run:
+    assert find_run(store, KEY) is None
+    with training_run(store, KEY, {"learning_rate": 3e-4, "lora": {"r": 8}}) as run:
         run.log({"loss": 2.5, "eval_loss": None}, step=10)
         run.log({"loss": 2.25, "eval_loss": 2.4}, step=20)
-        assert registry.find_run(store, KEY) is None  # not finished yet
+        assert find_run(store, KEY) is None  # not finished yet
         time.sleep(0.5)
-    found = registry.find_run(store, KEY)
+    found = find_run(store, KEY)
     assert found is not None and found.info.run_id == run.run_id and found.info.status == "FINISHED"
     assert history(store, run.run_id, "loss") == [(10, 2.5), (20, 2.25)]
     assert history(store, run.run_id, "eval_loss") == [(20, 2.4)]
@@ -322,17 +378,17 @@ def test_training_run_is_logged_and_found(store: Store, monkeypatch: pytest.Monk
     ],
 )
 def test_unfinished_run_is_resumed_without_zigzag(store: Store, failure: BaseException, status: str) -> None:
-    with pytest.raises(type(failure)), registry.training_run(store, KEY, {"seed": 1}) as run:
+    with pytest.raises(type(failure)), training_run(store, KEY, {"seed": 1}) as run:
         run.log({"loss": 3.0}, step=10)
         run.log({"loss": 2.0}, step=20)
         raise failure
     assert store.client.get_run(run.run_id).info.status == status
-    with registry.training_run(store, KEY, {"seed": 1}) as again:  # from the checkpoint at step 10
+    with training_run(store, KEY, {"seed": 1}) as again:  # from the checkpoint at step 10
         again.log({"loss": 2.1}, step=20)
         again.log({"loss": 1.5}, step=30)
     assert again.run_id == run.run_id
     assert history(store, run.run_id, "loss") == [(10, 3.0), (20, 2.0), (30, 1.5)]
-    with registry.training_run(store, KEY, {"seed": 1}) as forced:
+    with training_run(store, KEY, {"seed": 1}) as forced:
         pass
     assert forced.run_id != run.run_id  # a finished run is not written to again
 
@@ -353,7 +409,7 @@ def test_lost_run_is_replayed(store: Store, files: Files) -> None:
 
 
 def test_run_cut_short_is_completed_from_the_curves(store: Store, files: Files) -> None:
-    with pytest.raises(ValueError), registry.training_run(store, KEY, {}) as run:
+    with pytest.raises(ValueError), training_run(store, KEY, {}) as run:
         run.log({"loss": 2.5}, step=10)
         raise ValueError
     assert registry.ensure_run(store, files) == (run.run_id, True)
@@ -375,7 +431,7 @@ def test_unusable_curves(store: Store, files: Files, text: str | None, wanted: s
         write_text(files.curves, text)
     with pytest.raises(DoctuneError, match=wanted):
         registry.ensure_run(store, files)
-    assert registry.find_run(store, KEY) is None
+    assert find_run(store, KEY) is None
 
 
 def test_evaluation_is_logged_once(store: Store, files: Files) -> None:
@@ -423,35 +479,33 @@ def test_same_model_is_registered_once(store: Store, files: Files) -> None:
         "base_chrf": "46.80",
     }
     assert wanted.items() <= first.tags.items()
-    run = registry.find_run(store, KEY)
+    run = find_run(store, KEY)
     assert run is not None and first.run_id == run.info.run_id
     assert [output.model_id for output in run.outputs.model_outputs] == [first.source.removeprefix("models:/")]
 
 
-def test_scores_measured_anew_update_the_tags(finished: tuple[Store, Files, registry.Version]) -> None:
+def test_scores_measured_anew_update_the_tags(finished: tuple[Store, Files, Version]) -> None:
     store, files, _ = finished
     write_json(files.metrics, {"tuned": {"bleu": 36.5}})
     assert registry.ensure_version(store, PARAMS, files).tags["tuned_bleu"] == "36.50"
 
 
-def test_new_model_is_challenger_and_champion_stays(
-    finished: tuple[Store, Files, registry.Version], tmp_path: Path
-) -> None:
+def test_new_model_is_challenger_and_champion_stays(finished: tuple[Store, Files, Version], tmp_path: Path) -> None:
     store, files, _ = finished
     better = write_files(tmp_path / "better", "权重二")
     second = everything(store, better)
     assert (second.number, second.aliases) == ("2", ("challenger",))
-    assert registry.resolve(store, "doctune", "champion").number == "1"
+    assert resolve(store, "doctune", "champion").number == "1"
     back = registry.ensure_version(
         store, PARAMS, files
     )  # parameters changed back: the old version is the candidate again
     assert (back.number, set(back.aliases)) == ("1", {"challenger", "champion"})
     assert [version.number for version in registry.list_versions(store, "doctune")] == ["2", "1"]
-    assert registry.move(store, "doctune", "2", "1", "better").aliases == ("champion",)
-    assert registry.resolve(store, "doctune", "1").aliases == ("challenger",)
+    assert move(store, "doctune", "2", "1", "better").aliases == ("champion",)
+    assert resolve(store, "doctune", "1").aliases == ("challenger",)
 
 
-def test_what_ships_is_written_once(finished: tuple[Store, Files, registry.Version]) -> None:
+def test_what_ships_is_written_once(finished: tuple[Store, Files, Version]) -> None:
     store, files, first = finished
     assert files.onnx
     assert registry.ensure_shipped(store, PARAMS, files) == first
@@ -475,13 +529,13 @@ def test_promotion_needs_what_ships(store: Store, files: Files) -> None:
     registry.ensure_run(store, files)
     registry.ensure_version(store, PARAMS, files)
     for refused in (
-        lambda: registry.move(store, "doctune", "1", None, "passed"),
+        lambda: move(store, "doctune", "1", None, "passed"),
         lambda: registry.shipped_uri(store, "doctune", "challenger"),
     ):
         with pytest.raises(DoctuneError, match="version 1 of doctune has no exported model"):
             refused()
     with pytest.raises(DoctuneError, match="no version '9' of doctune; it has 1 challenger"):
-        registry.resolve(store, "doctune", "9")
+        resolve(store, "doctune", "9")
     with pytest.raises(DoctuneError, match="no version was promoted yet: `doctune promote` judges the challenger"):
         registry.shipped_uri(store, "doctune")
     with pytest.raises(DoctuneError, match="it has nothing; run the pipeline first"):
@@ -544,7 +598,7 @@ def _model_folder(store: Store, uri: str | None) -> Path:
     return registry.fetch(store, uri)
 
 
-SABOTAGE: dict[str, tuple[Callable[[Store, registry.Version], Any], list[str]]] = {
+SABOTAGE: dict[str, tuple[Callable[[Store, Version], Any], list[str]]] = {
     "nothing": (lambda store, version: None, []),
     "run deleted": (
         lambda store, version: store.client.delete_run(version.run_id),
@@ -598,7 +652,7 @@ SABOTAGE: dict[str, tuple[Callable[[Store, registry.Version], Any], list[str]]] 
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
-def test_reconcile_repairs(finished: tuple[Store, Files, registry.Version], name: str) -> None:
+def test_reconcile_repairs(finished: tuple[Store, Files, Version], name: str) -> None:
     store, files, first = finished
     sabotage, wanted = SABOTAGE[name]
     sabotage(store, first)
@@ -606,14 +660,14 @@ def test_reconcile_repairs(finished: tuple[Store, Files, registry.Version], name
     start = time.process_time()  # other processes of the machine do not count
     assert registry.reconcile(store, PARAMS, files) == []
     assert time.process_time() - start < 1
-    for alias in registry.resolve(store, "doctune", "challenger").aliases:
-        version = registry.resolve(store, "doctune", alias)
+    for alias in resolve(store, "doctune", "challenger").aliases:
+        version = resolve(store, "doctune", alias)
         assert _model_folder(store, version.source).is_dir() and _model_folder(store, version.shipped).is_dir()
         assert version.tags["model_hash"] == registry.model_hash(files)
 
 
 def test_a_champion_without_its_model_is_not_followed_by_what_was_not_judged(
-    finished: tuple[Store, Files, registry.Version],
+    finished: tuple[Store, Files, Version],
 ) -> None:
     store, files, first = finished
     assert files.onnx and files.export_report
@@ -621,13 +675,13 @@ def test_a_champion_without_its_model_is_not_followed_by_what_was_not_judged(
     (files.onnx / "shipped.json").write_text("exported in another way", encoding="utf-8")
     write_json(files.export_report, {"onnx_hash": hash_path(files.onnx)})
     registry.reconcile(store, PARAMS, files)
-    champion = registry.champion_of(store, "doctune")
+    champion = champion_of(store, "doctune")
     assert champion and champion.number == "1" and _model_folder(store, champion.shipped).is_dir()
-    assert registry.resolve(store, "doctune", "challenger").number == "2"
+    assert resolve(store, "doctune", "challenger").number == "2"
 
 
 def test_versions_of_one_model_are_told_apart_by_what_they_ship(
-    finished: tuple[Store, Files, registry.Version],
+    finished: tuple[Store, Files, Version],
 ) -> None:
     store, files, _ = finished
     assert files.onnx and files.export_report
@@ -639,7 +693,7 @@ def test_versions_of_one_model_are_told_apart_by_what_they_ship(
             (files.onnx / name).write_bytes(data)
         write_json(files.export_report, {"onnx_hash": hash_path(files.onnx)})
         registry.reconcile(store, PARAMS, files)
-        assert registry.resolve(store, "doctune", "challenger").number == number
+        assert resolve(store, "doctune", "challenger").number == number
         assert registry.ensure_version(store, PARAMS, files).number == number, "also before what ships is looked at"
         assert registry.reconcile(store, PARAMS, files) == []
 
@@ -648,8 +702,8 @@ def test_reconcile_after_the_database_was_lost(files: Files, fresh_mlruns: Path,
     empty = new_store(fresh_mlruns, tmp_path / "new")
     assert len(registry.reconcile(empty, PARAMS, files)) == 5
     assert registry.reconcile(empty, PARAMS, files) == []
-    assert registry.resolve(empty, "doctune", "challenger").number == "1"
-    assert registry.champion_of(empty, "doctune") is None, "who it was is lost; the next promotion judges anew"
+    assert resolve(empty, "doctune", "challenger").number == "1"
+    assert champion_of(empty, "doctune") is None, "who it was is lost; the next promotion judges anew"
 
 
 def test_reconcile_before_register_and_export(store: Store, files: Files) -> None:
@@ -664,7 +718,7 @@ def test_reconcile_before_register_and_export(store: Store, files: Files) -> Non
     files.export_report.unlink()
     write_json(files.register_report, {"model_hash": registry.model_hash(files)})
     assert registry.reconcile(store, PARAMS, files) == []
-    assert registry.resolve(store, "doctune", "1").shipped is None
+    assert resolve(store, "doctune", "1").shipped is None
 
 
 def test_model_that_mlflow_half_received_is_completed(store: Store, files: Files) -> None:
@@ -680,7 +734,7 @@ def test_model_that_mlflow_half_received_is_completed(store: Store, files: Files
 
 
 def test_a_repair_that_is_cut_short_is_no_whole_model(
-    finished: tuple[Store, Files, registry.Version], monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Store, Files, Version], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files of a ready model were lost; killed while they are copied back, it does not look as if all were there."""
     store, files, version = finished
@@ -701,6 +755,67 @@ def test_a_repair_that_is_cut_short_is_no_whole_model(
         registry.fetch(store, version.shipped)
     assert registry.ensure_shipped(store, PARAMS, files).shipped == version.shipped
     assert (registry.weights_in(registry.fetch(store, version.shipped)) / "onnx/model.onnx").is_file()
+
+
+# --- what a server has
+
+
+def on_a_server(model_id: str) -> Any:
+    return SimpleNamespace(model_id=model_id, artifact_location=f"mlflow-artifacts:/1/models/{model_id}/artifacts")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that a server was asked for."""
+    uris: list[str] = []
+
+    def download(artifact_uri: str, dst_path: str) -> str:
+        uris.append(artifact_uri)
+        time.sleep(0.1)
+        write_text(Path(dst_path) / "MLmodel", f"模型 {artifact_uri}")
+        return dst_path
+
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", download)
+    return uris
+
+
+def test_a_model_is_downloaded_once(store: Store, asked: list[str]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: packages.download(store, on_a_server("m-1")), range(2)))
+    assert folders == [store.root / ".doctune/models/m-1"] * 2 and asked == ["models:/m-1"]
+    assert (folders[0] / "MLmodel").read_text(encoding="utf-8") == "模型 models:/m-1"
+
+
+@pytest.mark.parametrize("refusal", ["mlflow.exceptions.MlflowException", "requests.exceptions.ConnectionError"])
+def test_a_download_that_fails_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch, refusal: str) -> None:
+    def refuse(artifact_uri: str, dst_path: str) -> str:
+        write_text(Path(dst_path) / "MLmodel", "一半")
+        raise pkgutil.resolve_name(refusal)("服务器没有回答")
+
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", refuse)
+    with pytest.raises(DoctuneError, match=r"MLflow failed in .*服务器没有回答"):
+        packages.download(store, on_a_server("m-1"))
+    assert [path.name for path in (store.root / ".doctune/models").iterdir()] == ["lock"]
+
+
+def test_only_the_models_asked_for_last_are_kept(store: Store, asked: list[str]) -> None:
+    models = store.root / ".doctune/models"
+    for number in range(1, 6):
+        packages.download(store, on_a_server(f"m-{number}"))
+    assert len(list(models.glob("m-*"))) == 5, "a promotion may be reading any of them still"
+    for number in range(1, 6):
+        long_ago = time.time() - 10 * packages.IN_USE_SECONDS + number
+        os.utime(models / f"m-{number}", (long_ago, long_ago))
+    (models / ".m-9.4711.tmp").mkdir()  # of a download that was killed
+    packages.download(store, on_a_server("m-2"))
+    assert sorted(path.name for path in models.iterdir()) == ["lock", "m-2", "m-4", "m-5"]
+    assert asked.count("models:/m-2") == 1
+
+
+@pytest.mark.parametrize("location", ["{folder}", "file://{folder}"], ids=["path", "address"])
+def test_a_model_on_this_disk_is_used_where_it_lies(store: Store, asked: list[str], location: str) -> None:
+    model = SimpleNamespace(model_id="m-1", artifact_location=location.format(folder="/srv/models/m-1"))
+    assert packages.download(store, model) == Path("/srv/models/m-1") and asked == []
 
 
 # --- lineage, texts
@@ -867,6 +982,13 @@ shapes = (texts, pandas.DataFrame({"text": texts}), {"text": texts}, pandas.Seri
 answers = [model.predict(given) for given in shapes]
 assert all(type(answer) is list and all(type(text) is str for text in answer) for answer in answers), answers
 assert all(answer == answers[0] for answer in answers) and len(answers[0]) == 2, answers
+assert model.predict(texts, {"task": "term"}) == answers[0], "Marian has no instruction"
+try:
+    model.predict(texts, {"task": "summary"})
+except Exception as error:
+    assert "one of translate, term, got 'summary'" in str(error), error
+else:
+    raise AssertionError("an unknown task was done")
 print(sys.modules["doctune"].__file__)
 """
     child = python(code, root, MLFLOW_TRACKING_URI="sqlite:///mlruns/mlflow.db", PYTHONSAFEPATH="1")
@@ -936,13 +1058,19 @@ def test_server(
     version = everything(store, files)
     assert registry.reconcile(store, PARAMS, files) == []
     assert version.shipped
-    assert (registry.fetch(store, version.shipped) / "data/weights/onnx/model.onnx").read_text(encoding="utf-8") == "图"
+    assert healthy(uri, b"OK"), "what `doctune ui` waits for"
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    shipped = registry.fetch(store, version.shipped)
+    assert (shipped / "data/weights/onnx/model.onnx").read_text(encoding="utf-8") == "图"
+    assert shipped == tmp_path / "project/.doctune/models" / version.shipped.removeprefix("models:/")
+    assert not list((tmp_path / "scratch").iterdir())
     assert not (tmp_path / "project/mlruns").exists()
     kept = snapshot_of(store, version)
     assert kept is not None and kept["pairs"] == {"test": 1}
-    registry.move(store, "doctune", "1", None, "passed its gates")
-    assert registry.champion_of(store, "doctune") == registry.resolve(store, "doctune", "champion")
-    with registry.training_run(store, "77" * 32, {"seed": 1}) as run:
+    move(store, "doctune", "1", None, "passed its gates")
+    assert champion_of(store, "doctune") == resolve(store, "doctune", "champion")
+    with training_run(store, "77" * 32, {"seed": 1}) as run:
         run.log({"loss": 2.0}, step=1)
         _kill(process)
         run.log({"loss": 1.9}, step=2)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.models import Loaded
 from doctune.prompts import write_recipe
 
@@ -41,7 +41,7 @@ def export_onnx(loaded: Loaded, out: Path) -> None:
                 no_post_process=True,
             )
         except ValueError as error:  # an architecture, or a version of it, that Optimum does not know
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)
             raise DoctuneError(f"Optimum cannot export this model to ONNX: {reason}") from error
     loaded.tokenizer.save_pretrained(out)
     write_recipe(out, loaded.recipe)

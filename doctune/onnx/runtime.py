@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.files import read_json
 from doctune.machine import cores
-from doctune.prompts import read_recipe
+from doctune.prompts import TRANSLATE, read_recipe
 from doctune.section import Section, validate
 from doctune.translation import TranslateParams, Translator
 
@@ -40,13 +40,15 @@ class OnnxTranslator(Translator):
     Two threads of PyTorch's doubled the processor time of a whole translation.
     """
 
-    def translate(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> list[str]:
+    def translate(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None, task: str = TRANSLATE
+    ) -> list[str]:
         import torch
 
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return super().translate(texts, progress)
+            return super().translate(texts, progress, task)
         finally:
             torch.set_num_threads(threads)
 
@@ -92,7 +94,7 @@ def open_graphs(folder: Path, params: TranslateParams) -> Translator:
             model = ORTModelForCausalLM.from_pretrained(folder, file_name=CAUSAL, **on_cpu, **local)
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
     except Exception as error:  # ONNX Runtime has a class for each cause; each means that the files make no model
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise DoctuneError(f"{folder} cannot be opened as an ONNX model: {reason}; {_AGAIN}") from error
     return OnnxTranslator(model, tokenizer, recipe, seq2seq, params)
 

@@ -62,7 +62,7 @@ def gather(
     """Translate, score and count. DoesNotRun where the candidate's package does not; DoctuneError for all else."""
     import numpy as np
 
-    from doctune.leakage import leakage
+    from doctune.leakage import leakage, leaked
     from doctune.scoring.evaluation import Output, evaluate, gain, scores, with_comet
 
     limits, glossary = knobs.promote, Path(knobs.evaluate.glossary)
@@ -87,16 +87,15 @@ def gather(
         gained = gain(evaluation, CANDIDATE, CHAMPION, everywhere, knobs.evaluate)
         theirs = scores(evaluation, CHAMPION, everywhere, knobs.evaluate)
         against = Against(champion.number, gained["bleu"], gained["p_value"], _worse(evaluation, gained), theirs)
-    leaked = None
+    in_train = None
     if limits.max_leaked is not None:
-        counts = leakage(train, [], test, knobs.split.near, NGRAMS)["test_in_train"]
-        leaked = max(counts["identical"], counts["same_letters"], counts["near"], counts["ids"])
+        in_train = leaked(leakage(train, [], test, knobs.split.near, NGRAMS)["test_in_train"])
     base = read_jsonl(places.general_base) if general else []
     evidence = Evidence(
         smoke=problems(answers[SMOKE]),
         scores=scores(evaluation, CANDIDATE, everywhere, knobs.evaluate),
         parity=_bleu(evaluation, PYTORCH) - _bleu(evaluation, CANDIDATE) if PYTORCH in outputs else None,
-        leaked=leaked,
+        leaked=in_train,
         other_splits=other_splits(candidate, places.splits),
         general=_chrf(general, answers[GENERAL]) if general else None,
         general_base=_chrf(general, hypotheses_of(general, base, places.general_base)) if general else None,

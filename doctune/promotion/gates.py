@@ -15,8 +15,6 @@ from typing import Any
 from doctune.errors import DoctuneError
 from doctune.promotion.params import PromoteParams
 
-BLEU = "bleu"
-
 
 @dataclass(frozen=True)
 class Gate:

@@ -1,11 +1,13 @@
 """A handful of sentences that any model must translate before anything else is asked of it.
 
-problems(["Pod 是最小的单元。", "", ...])      # ["\"A Service gives Pods one address.\" became nothing"]
+problems(["Pod 是最小的单元。", "", ...])      # ['"A Service gives a set of Pods one address." became nothing']
 
 Quality is not judged here: what a broken package does is nothing, an error, or English throughout.
 """
 
 from collections.abc import Sequence
+
+from doctune.text import has_cjk
 
 SENTENCES = (
     "Pods are the smallest unit that you can deploy.",
@@ -25,7 +27,7 @@ def problems(translations: Sequence[str]) -> list[str]:
     for source, text in zip(SENTENCES, translations, strict=True):
         if not text.strip():
             found.append(f'"{source}" became nothing')
-    chinese = sum(any("\u4e00" <= mark <= "\u9fff" for mark in text) for text in translations)
+    chinese = sum(map(has_cjk, translations))
     if 2 * chinese < len(SENTENCES):
         found.append(f"{chinese} of {len(SENTENCES)} translations hold Chinese")
     return found

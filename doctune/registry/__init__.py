@@ -10,7 +10,8 @@
     folder = fetch(store, shipped_uri(store, "doctune", "champion"))
     story(store, "doctune", list_versions(store, "doctune"), "4")    # where it came from, what changed (listing.py)
 
-`api` gathers the functions; a stage that needs one part imports that part, so that a change elsewhere does not make it stale.
+`api` gathers what register, export and front ends use; a stage that needs one part imports that part, so that a change
+elsewhere does not make it stale.
 Nothing here goes into a DVC out. Every function that writes can be called again: it repairs what is missing and leaves
 the rest. Only this package and doctune.pyfunc know MLflow; it is imported when `connect` is called.
 """

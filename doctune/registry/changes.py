@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CODE = ("doctune/", "tasks/", "losses/", "losses")
-ALWAYS = ("register", "export")
+REGISTERED_BY = ("register", "export")  # the stages that make a version in MLflow, so they run for each
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Changes:
         found += [f"code: {_listed(list(self.code), most)}"] if self.code else []
         found += [f"inputs: {_listed(list(self.inputs), most)}"] if self.inputs else []
         found += [f"{stage} ran: {_listed(list(why), 4)}" for stage, why in self.stages.items()]
-        return [*(found or ["nothing before registration"]), f"{' and '.join(ALWAYS)} ran for the new version"]
+        return [*(found or ["nothing before registration"]), f"{' and '.join(REGISTERED_BY)} ran for the new version"]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:

@@ -13,6 +13,12 @@ from typing import Any
 from doctune.errors import DoctuneError
 
 
+def absolute(uri: str, folder: Path) -> str:
+    """The address of an SQLite store with its path as seen from `folder`; any other address as it is."""
+    scheme, slashes, path = uri.partition(":///")
+    return f"{scheme}{slashes}{folder / path}" if scheme == "sqlite" and path not in ("", ":memory:") else uri
+
+
 def database_file(uri: str) -> Path | None:
     """The file of an SQLite store (its folder is made), None for any other store."""
     if not uri.startswith("sqlite:"):

@@ -22,6 +22,7 @@ from doctune.section import Section, read_yaml
 UNKNOWN = "unknown"
 NAME = r"[\w.-]+"  # of a registered model: fits into a models:/ URI and a file's name as it is
 LOCK_OF_SOURCES = "source.lock.yaml"
+DVC_LOCK = Path("dvc.lock")
 
 
 class RegisterParams(Section):

@@ -3,16 +3,23 @@
     uri = ensure_package(store, "model", {"model_hash": digest}, {"model": Path("models/tuned")}, TORCH, run_id)
     # "models:/m-3f5f9f904ea748dda8f459be59332925"
 
-Logged models are found by a tag with the hash of their content; one that MLflow half received is completed.
+Logged models are found by a tag with the hash of their content; one that MLflow half received is completed. What a
+server has is downloaded once, into .doctune/models/m-3f5f9f904ea748dda8f459be59332925.
 """
 
+import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
+from doctune.files import whole_dir
+from doctune.locks import hold
+from doctune.prompts import TRANSLATE
 from doctune.pyfunc import MODEL_CONFIG
-from doctune.registry.store import Store
+from doctune.registry.store import LOCK_SECONDS, Store, told
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -20,6 +27,9 @@ if TYPE_CHECKING:
 EXAMPLE = ["Pods are the smallest unit that you can deploy.", "Run `kubectl get pods` to list them."]
 WEIGHTS = "weights"
 PREFIX = "models:/"
+DOWNLOADED = Path(".doctune") / "models"
+KEPT = 3  # a promotion reads candidate, champion and PyTorch's
+IN_USE_SECONDS = 24 * 3600  # a promotion reads on in what it asked for, and may translate for hours between
 COMMON = (
     "mlflow",
     "numpy",
@@ -89,12 +99,17 @@ def is_whole(store: Store, model: "LoggedModel") -> bool:
 
 def download(store: Store, model: "LoggedModel") -> Path:
     """A local folder with the model; where it is already on this disk, that folder itself: do not write into it."""
-    import mlflow.artifacts
-
     if (local := local_folder(model)) is not None:
         return local
-    with store.as_default():
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{PREFIX}{model.model_id}"))
+    uri, models = f"{PREFIX}{model.model_id}", store.root / DOWNLOADED
+    folder = models / model.model_id
+    with hold(models / "lock", f"to fetch {uri}", wait=LOCK_SECONDS):
+        if not folder.is_dir():
+            with whole_dir(folder) as tmp:
+                _receive(store, uri, tmp)
+        os.utime(folder)
+        _tidy(models)
+    return folder
 
 
 def weights_in(folder: Path) -> Path:
@@ -104,7 +119,28 @@ def weights_in(folder: Path) -> Path:
 
 def local_folder(model: "LoggedModel") -> Path | None:
     """Where the model lies, if that is on this disk."""
-    return Path(model.artifact_location) if model.artifact_location.startswith("/") else None
+    location = model.artifact_location
+    if location.startswith("file:///"):
+        return Path(unquote(urlsplit(location).path))
+    return Path(location) if location.startswith("/") else None
+
+
+@told
+def _receive(store: Store, uri: str, folder: Path) -> None:
+    import mlflow.artifacts
+
+    with store.as_default():
+        mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
+
+
+def _tidy(models: Path) -> None:
+    """Remove all but the models asked for last and those asked for lately, and what killed downloads left."""
+    folders = [path for path in models.iterdir() if path.is_dir()]
+    asked = {path: path.stat().st_mtime for path in folders if not path.name.startswith(".")}
+    last = sorted(asked, key=asked.__getitem__, reverse=True)
+    old = [path for path in last[KEPT:] if time.time() - asked[path] > IN_USE_SECONDS]
+    for path in [*old, *(path for path in folders if path not in asked)]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _create(store: Store, name: str, tags: Mapping[str, str], run_id: str | None) -> "LoggedModel":
@@ -120,7 +156,7 @@ def _fill(store: Store, model: "LoggedModel", weights: Mapping[str, Path], requi
     """Build the MLflow folder from `weights` (its folders by their name inside) and upload it."""
     import mlflow.pyfunc
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     import doctune
 
@@ -144,7 +180,11 @@ def _fill(store: Store, model: "LoggedModel", weights: Mapping[str, Path], requi
                 run_id=model.source_run_id,
             ),
             # a column without a name takes lists, Series, dicts and DataFrames; with a name only the last two
-            signature=ModelSignature(inputs=Schema([ColSpec("string")]), outputs=Schema([ColSpec("string")])),
+            signature=ModelSignature(
+                inputs=Schema([ColSpec("string")]),
+                outputs=Schema([ColSpec("string")]),
+                params=ParamSchema([ParamSpec("task", "string", TRANSLATE)]),
+            ),
             input_example=EXAMPLE,
             model_config=MODEL_CONFIG,
             pip_requirements=pinned(requirements),

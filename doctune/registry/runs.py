@@ -7,7 +7,6 @@
 A run that was cut short is taken up where it stopped. One that was lost is made again from the curves that train keeps.
 """
 
-import csv
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,9 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from doctune.curves import read_curves
 from doctune.errors import DoctuneError
 from doctune.registry.lineage import environment
-from doctune.registry.store import Store, one_line, told
+from doctune.registry.store import Store, told
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -98,7 +98,7 @@ def replay_run(
     store: Store, train_key: str, params: Mapping[str, Any], curves: Path, tags: Mapping[str, str] | None = None
 ) -> str:
     """Make the run of `train_key` again, or complete it, from the curves (steps and times are kept); returns its id."""
-    rows = _read_curves(curves)
+    rows = [(step, values.pop("seconds", 0.0), values) for step, values in read_curves(curves)]
     length = max((seconds for _, seconds, _ in rows), default=0.0)
     start = _now() - int(length * 1000)
     run = _begin(store, train_key, params, {"doctune.replayed": "true", **(tags or {})}, start)
@@ -172,21 +172,6 @@ def _last_steps(store: Store, run: "Run") -> dict[str, int]:
     """The last step logged of each curve."""
     keys = [key for key in run.data.metrics if not key.startswith("system/")]
     return {key: max(metric.step for metric in store.client.get_metric_history(run.info.run_id, key)) for key in keys}
-
-
-def _read_curves(path: Path) -> list[tuple[int, float, dict[str, float]]]:
-    """(step, seconds since the start, values by name) of each row; an empty cell was not measured."""
-    rows = []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                values = {key: float(value) for key, value in row.items() if key not in NOT_CURVES and value}
-                rows.append((int(row["step"]), float(row.get("seconds") or 0), values))
-    except (OSError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
-        raise DoctuneError(
-            f"wanted curves with a column step and numbers in {path}, got {one_line(error)}; run the train stage again"
-        ) from None
-    return rows
 
 
 def _texts(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from doctune.errors import DoctuneError
 from doctune.files import hash_text, iterate_jsonl, read_json, write_json
+from doctune.registry.changes import REGISTERED_BY
 from doctune.registry.lineage import Files
 from doctune.registry.packages import get_package, local_folder
 from doctune.registry.store import Store, told
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 SNAPSHOT = "doctune.lineage"  # tag of a version: the artifact's path
 FOLDER = "lineage"
 SPLITS = ("train", "valid", "test")
-AFTERWARDS = ("register", "export")  # in dvc.lock only once they have ended: what is there is of the version before
 
 
 def snapshot(files: Files) -> dict[str, Any]:
     """dvc.lock's hashes and params of the stages before registration, a hash for each page, rows of each split."""
-    stages = {name: _stage(stage) for name, stage in lock_stages(files.dvc_lock).items() if name not in AFTERWARDS}
+    # those that register are in dvc.lock only once they have ended: what is there is of the version before
+    stages = {name: _stage(stage) for name, stage in lock_stages(files.dvc_lock).items() if name not in REGISTERED_BY}
     pages: dict[str, list[str]] = defaultdict(list)
     pairs = {}
     for split in SPLITS:

@@ -1,7 +1,9 @@
 """Where MLflow is: a database in the project, or the server that MLFLOW_TRACKING_URI names.
 
-    store = connect()                     # sqlite:///<project>/mlruns/mlflow.db, created or migrated when needed
+    tracking_uri(Path.cwd())              # "sqlite:////home/me/doctune/mlruns/mlflow.db"
+    store = connect()                     # that database is created or migrated when needed
     store.client.get_run(run_id)
+    shown(store.uri)                      # for people: without the password that a server's address may hold
 
 A database in a file has its artifacts beside it, in artifacts/.
 """
@@ -9,6 +11,7 @@ A database in a file has its artifacts beside it, in artifacts/.
 import functools
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.locks import hold
-from doctune.registry.database import database_file, follow_move, migrate
+from doctune.registry.database import absolute, database_file, follow_move, migrate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,11 +68,18 @@ class Store:
                 os.environ[_URI] = before
 
 
+def tracking_uri(root: Path) -> str:
+    """The address of the MLflow of the project at `root`: what the variable says, else the project's own database.
+
+    A database's path is absolute in it, so that it means the same in any folder.
+    """
+    return absolute(os.environ.get(_URI, "").strip() or "sqlite:///mlruns/mlflow.db", root.resolve())
+
+
 def connect(root: Path = Path()) -> Store:
     """Open the MLflow of the project at `root`; raises DoctuneError when it does not answer or cannot be used."""
     root = root.resolve()
-    named = os.environ.get(_URI, "").strip()
-    uri = named or f"sqlite:///{root / 'mlruns' / 'mlflow.db'}"
+    uri = tracking_uri(root)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     database = database_file(uri)
@@ -92,6 +102,11 @@ def connect(root: Path = Path()) -> Store:
     return Store(client, uri, experiment_id, root, guard)
 
 
+def shown(text: str) -> str:
+    """An address, or a text with addresses in it, without users and passwords."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", text)
+
+
 def told(function: Callable[P, R]) -> Callable[P, R]:
     """Turn MLflow's refusals, and a disk or network that fails below it, into one line for the user."""
 
@@ -105,20 +120,19 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except (MlflowException, SQLAlchemyError, RequestException) as error:
             raise DoctuneError(
-                f"MLflow failed in {function.__name__}: {one_line(error)}; check MLFLOW_TRACKING_URI and its server"
+                f"MLflow failed in {function.__name__}: {_said(error)}; check MLFLOW_TRACKING_URI and its server"
             ) from error
         except OSError as error:
             raise DoctuneError(
-                f"could not store in MLflow: {one_line(error)}; free some space or fix its permissions"
+                f"could not store in MLflow: {_said(error)}; free some space or fix its permissions"
             ) from error
 
     return wrapper
 
 
-def one_line(error: BaseException) -> str:
-    """The first 300 characters of an error's message, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]}..."
+def _said(error: BaseException) -> str:
+    """The error's own words on one line; MLflow's name the server's whole address."""
+    return one_line(shown(str(error)).strip() or type(error).__name__)
 
 
 def _open(uri: str, artifacts: Path | None) -> tuple["MlflowClient", str]:
@@ -144,7 +158,7 @@ def _open(uri: str, artifacts: Path | None) -> tuple["MlflowClient", str]:
             client.restore_experiment(experiment.experiment_id)
         return client, experiment.experiment_id
     except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-        where = _shown(uri)
+        where = shown(uri)
         if urlsplit(uri).scheme in ("http", "https"):
             advice = f"start its server, or change or unset {_URI}"
         else:
@@ -162,13 +176,7 @@ def _reason(error: Exception) -> str:
     ):
         if sign in text:
             return meaning
-    return one_line(error)
-
-
-def _shown(uri: str) -> str:
-    """The address without user and password."""
-    parts = urlsplit(uri)
-    return uri.replace(f"{parts.netloc}", parts.netloc.rpartition("@")[2], 1) if "@" in parts.netloc else uri
+    return _said(error)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from doctune.files import read_json
+from doctune.leakage import leaked
 from doctune.registry.lineage import _params as stage_params
 from doctune.registry.lineage import _stages as lock_stages
 
@@ -41,9 +42,8 @@ def leakage_tags(report: Path | None) -> dict[str, str]:
     """Test rows whose English is in train too, as the split stage's own check counted them."""
     if report is None or not report.exists():
         return {}
-    counts = read_json(report).get("leakage", {}).get("test_in_train", {})
-    leaked = [counts[key] for key in ("identical", "same_letters", "near", "ids") if isinstance(counts.get(key), int)]
-    return {LEAKED: str(max(leaked))} if leaked else {}
+    counts = read_json(report).get("leakage", {}).get("test_in_train")
+    return {LEAKED: str(leaked(counts))} if counts else {}
 
 
 def parity_tags(report: Path | None) -> dict[str, str]:

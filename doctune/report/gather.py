@@ -7,7 +7,6 @@ The first is for a stage that has scored already; the second scores. Which metri
 numbers themselves: a metric that is new to metrics.json is on the page without a change here.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from doctune.curves import read_curves
 from doctune.errors import DoctuneError
 from doctune.report.faults import Faults, faults, in_order
 from doctune.scoring import EvaluateParams
@@ -211,21 +211,12 @@ def p_values(values: Row, metric: str) -> list[tuple[str, float]]:
 
 
 def curve_points(path: Path) -> Points:
-    """Each column of train's curves.csv as (step, value), without the cells that were not measured."""
+    """Each column of train's curves.csv as (step, value), without what was not measured or is no finite number."""
     found: Points = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                step = float(row["step"])
-                for key, cell in row.items():
-                    if key != "step" and cell:
-                        value = float(cell)
-                        if math.isfinite(value):
-                            found.setdefault(key, []).append((step, value))
-    except (OSError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
-        raise DoctuneError(
-            f"wanted curves with a column step and numbers in {path}, got {' '.join(str(error).split())}"
-        ) from None
+    for step, values in read_curves(path):
+        for name, value in values.items():
+            if math.isfinite(value):
+                found.setdefault(name, []).append((float(step), value))
     return found
 
 

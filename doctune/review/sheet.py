@@ -29,8 +29,6 @@ from doctune.review import SCALE, SCALE_WORDS
 from doctune.section import Section
 from doctune.text import flatten, normalise
 
-REFERENCE = "reference"
-
 _HERE = Path(__file__).parent
 _STYLE = _HERE.parent / "report" / "page.css"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")

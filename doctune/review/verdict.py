@@ -14,7 +14,7 @@ Krippendorff's Alpha-Reliability" (2011), for the package of that name is under 
 from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,6 @@ from doctune.review.ratings import Rating
 from doctune.scoring.metrics import resample
 
 SAMPLES, SEED = 1000, 12345
-
-Level = Literal["nominal", "ordinal", "interval"]
 
 
 def verdict(ratings: Sequence[Rating], systems: Sequence[str]) -> dict[str, Any]:
@@ -44,8 +42,8 @@ def verdict(ratings: Sequence[Rating], systems: Sequence[str]) -> dict[str, Any]
     }
 
 
-def alpha(units: Sequence[Sequence[int]], level: Level = "ordinal") -> float | None:
-    """Krippendorff's alpha of the values that each unit got; None where no two values can be compared.
+def alpha(units: Sequence[Sequence[int]]) -> float | None:
+    """Krippendorff's ordinal alpha of the values that each unit got; None where no two values can be compared.
 
     Also None when all compared values are the same: then there is no variation that raters could agree on.
     """
@@ -57,14 +55,8 @@ def alpha(units: Sequence[Sequence[int]], level: Level = "ordinal") -> float | N
             coincidences += (np.outer(counts, counts) - np.diag(counts)) / (len(values) - 1)
     totals = coincidences.sum(axis=0)
     n = totals.sum()
-    match level:
-        case "ordinal":
-            points = np.cumsum(totals) - totals / 2  # the middle of each value's ranks; distance is the ranks between
-        case "interval" | "nominal":
-            points = np.arange(size, dtype=np.float64)
+    points = np.cumsum(totals) - totals / 2  # the middle of each value's ranks; distance is the ranks between
     distance = (points[:, None] - points[None, :]) ** 2
-    if level == "nominal":
-        distance = np.sign(distance)  # another value is another value
     expected = (np.outer(totals, totals) * distance).sum()
     if n == 0 or expected == 0:
         return None

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from doctune.errors import DoctuneError
+from doctune.machine import ends_with_us
 from doctune.scoring.metrics import Array, Metric, not_of_texts, share
 
 PLACE = Path(".venv-comet/bin/comet-score")  # `make comet`
@@ -51,23 +52,18 @@ def judge(
         ):
             path.write_text("".join(" ".join(text.split()) + "\n" for text in texts), encoding="utf-8")
         told = folder / "scores.json"
-        done = subprocess.run(
-            [
-                *(
-                    program,
-                    "-s",
-                    str(folder / "source"),
-                    "-r",
-                    str(folder / "reference"),
-                    "-t",
-                    *map(str, files.values()),
-                ),
-                *("--model", checkpoint, "--gpus", str(int(_gpu())), "--quiet", "--to_json", str(told)),
-            ],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
-        )
+        inputs = ["-s", str(folder / "source"), "-r", str(folder / "reference"), "-t", *map(str, files.values())]
+        options = ["--model", checkpoint, "--gpus", str(int(_gpu())), "--quiet", "--to_json", str(told)]
+        environ = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+        try:
+            done = subprocess.run(
+                [program, *inputs, *options], capture_output=True, text=True, env=environ, preexec_fn=ends_with_us()
+            )
+        except OSError as error:  # its environment was moved, say: the script names a Python that is not there
+            raise DoctuneError(
+                f"COMET: {program} does not start: {error.strerror}; remove its environment and make it anew with "
+                "`make comet`, or set evaluate.comet to ''"
+            ) from None
         if done.returncode or not told.is_file():
             lines = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()
             raise DoctuneError(
