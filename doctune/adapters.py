@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.files import read_json
-from doctune.models import ADAPTER_CONFIG, is_adapter, load_model
-from doctune.pinning import check_pin
+from doctune.models import ADAPTER_CONFIG, check_adapter, is_adapter, load_model
 from doctune.prompts import Recipe, read_recipe
 from doctune.translation import DEFAULTS, TranslateParams, Translator
 
@@ -84,9 +83,7 @@ def load_adapters(
             else:
                 model = PeftModel.from_pretrained(model, str(folder), adapter_name=slots[name])
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise DoctuneError(
-                f"the adapter {folder} cannot be put on {base}: {' '.join(str(error).split())[:300]}"
-            ) from error
+            raise DoctuneError(f"the adapter {folder} cannot be put on {base}: {one_line(error)}") from error
     model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     recipes = {name: read_recipe(folder) for name, folder in folders.items()}
     return Adapters(model, loaded.tokenizer, loaded.seq2seq, recipes, slots, params)
@@ -101,7 +98,7 @@ def _check(base: Path, folders: Mapping[str, Path]) -> None:
             raise DoctuneError(
                 f"adapter {name}: {folder} has no {ADAPTER_CONFIG}, so it is no adapter; train one with method lora, dora, qlora or ia3"
             )
-        check_pin(folder, base)
+        check_adapter(folder, base)
         kinds[name] = str(read_json(folder / ADAPTER_CONFIG).get("peft_type"))
     if len(set(kinds.values())) > 1:
         listed = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())

@@ -12,12 +12,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.files import hash_path, read_json, whole_dir
 from doctune.hubs import from_hub, from_modelscope
 from doctune.models import load_model
 from doctune.prompts import Recipe, TemplateName, check_tokenizer, write_recipe
-from doctune.section import Section
+from doctune.section import COMMIT, Section
 
 COPIED = ("*.json", "*.safetensors", "*.spm", "*.model", "merges.txt", "vocab.txt", "*.jinja", "README.md", "LICENSE*")
 PICKLED = ("pytorch_model*.bin",)
@@ -41,7 +41,7 @@ class BaseParams(Section):
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
-        if self.source != "folder" and not (self.hub_id and re.fullmatch(r"[0-9a-f]{40}", self.revision)):
+        if self.source != "folder" and not (self.hub_id and COMMIT.fullmatch(self.revision)):
             raise ValueError(
                 f"source: {self.source} wants hub_id and a revision of 40 hex digits (a moving branch cannot be reproduced), got {self.hub_id!r} at {self.revision!r}"
             )
@@ -54,9 +54,22 @@ class BaseParams(Section):
         )
 
     @property
+    def origin(self) -> str:
+        """Where the base comes from, as the stage's report names it."""
+        return self.path if self.source == "folder" else f"{self.hub_id}@{self.revision}"
+
+    @property
     def wanted(self) -> list[str]:
         """Patterns of the files that make the base; a pickle or code is not even fetched unless it is asked for."""
         return [*COPIED, *(PICKLED if self.pickled_weights else ()), *(CODE if self.remote_code else ())]
+
+
+def check_origin(params: BaseParams, report: Path) -> None:
+    """Refuse a base that was made for another `base` section; without the stage's report nobody can tell."""
+    if report.is_file() and (made_of := read_json(report)["origin"]) != params.origin:
+        raise DoctuneError(
+            f"wanted a base made of {params.origin}, got one of {made_of}; make it with `dvc repro adapt` first"
+        )
 
 
 def materialise_base(params: BaseParams, out: Path) -> dict[str, Any]:
@@ -76,7 +89,7 @@ def materialise_base(params: BaseParams, out: Path) -> dict[str, Any]:
         loaded = load_model(tmp, remote_code=params.remote_code)
         check_tokenizer(loaded.tokenizer, params.recipe)
         facts = {
-            "origin": params.path if params.source == "folder" else f"{params.hub_id}@{params.revision}",
+            "origin": params.origin,
             "architecture": loaded.model.config.architectures[0],
             "parameters": loaded.model.num_parameters(),
             "vocabulary": len(loaded.tokenizer),
@@ -96,15 +109,17 @@ def _fetch(params: BaseParams) -> Path:
 
 def _check_folder(source: Path, params: BaseParams) -> None:
     if not source.is_dir():
-        raise DoctuneError(f"base.path: {source} is not a folder; give the folder of a Hugging Face model")
+        raise DoctuneError(f"base {params.origin} is not a folder; give the folder of a Hugging Face model")
     if not (source / "config.json").is_file():
-        raise DoctuneError(f"base.path: {source} has no config.json, so it is no Hugging Face model folder")
+        raise DoctuneError(f"base {params.origin} has no config.json, so it is no Hugging Face model")
     safe, pickled = any(source.glob("*.safetensors")), any(p for pattern in PICKLED for p in source.glob(pattern))
     if not safe and not pickled:
-        raise DoctuneError(f"base {source} has no weights (wanted *.safetensors); restore them, or make the base again")
+        raise DoctuneError(
+            f"base {params.origin} has no weights (wanted *.safetensors); restore them, or give another base"
+        )
     if not safe and not params.pickled_weights:
         raise DoctuneError(
-            f"base {source} has pickled weights only (wanted *.safetensors); set base.pickled_weights: true to convert them once, without running code from the pickle"
+            f"base {params.origin} has pickled weights only (wanted *.safetensors); set base.pickled_weights: true to convert them once, without running code from the pickle"
         )
 
 
@@ -127,7 +142,7 @@ def _convert_pickled(source: Path, out: Path, params: BaseParams) -> None:
         config = AutoConfig.from_pretrained(source, trust_remote_code=params.remote_code, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise DoctuneError(
-            f"config.json of {source} cannot be read: {' '.join(str(error).split())[:200]}; a model with code of its own wants base.remote_code: true"
+            f"config.json of {source} cannot be read: {one_line(error, 200)}; a model with code of its own wants base.remote_code: true"
         ) from error
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     try:
@@ -141,6 +156,6 @@ def _convert_pickled(source: Path, out: Path, params: BaseParams) -> None:
         )
     except Exception as error:  # the unpickler raises many types; each means the file is not plain weights
         raise DoctuneError(
-            f"the pickled weights of {source} cannot be read as plain tensors: {' '.join(str(error).split())[:200]}"
+            f"the pickled weights of {source} cannot be read as plain tensors: {one_line(error, 200)}"
         ) from error
     model.save_pretrained(out, safe_serialization=True)

@@ -5,12 +5,15 @@ doctune translate "Pods are the smallest deployable units."
 """
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from doctune.errors import DoctuneError
+from doctune.errors import ERROR_PREFIX, DoctuneError
+
+MADE_BASE = Path("models/base")
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.partition("\n")[0]
@@ -41,10 +44,25 @@ def run(
     print(run_pipeline(preset, overrides or [], refresh).text, end="")
 
 
+@app.command("configure")
+def configure_project(
+    preset: Annotated[
+        str | None, typer.Option(help="A file of presets/; without one, params.yaml as it stands.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")] = None,
+) -> None:
+    """Write a preset, and what --set says, into params.yaml and run nothing: for `dvc repro` and `doctune estimate`."""
+    from doctune.params import configure
+    from flows.checkout import only_flow_run
+
+    with only_flow_run(Path.cwd()):  # it reads params.yaml stage by stage
+        configure(preset, overrides or [])
+
+
 @app.command()
 def estimate(
     overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")] = None,
-    base: Annotated[Path, typer.Option(help="The base, as its stage makes it.")] = Path("models/base"),
+    base: Annotated[Path, typer.Option(help="The base, as its stages make it.")] = MADE_BASE,
     splits: Annotated[Path, typer.Option(help="The splits, as their stage makes them.")] = Path("data/splits"),
 ) -> None:
     """Tell what training will take here: tokens, hours, memory, money. Trains for 13 updates and keeps nothing."""
@@ -53,11 +71,14 @@ def estimate(
     from rich.console import Console
     from rich.table import Table
 
+    from doctune.bases import check_origin
     from doctune.files import read_jsonl
     from doctune.params import effective
     from doctune.training.estimate import estimate
 
     params = effective(None, overrides or [])
+    if base == MADE_BASE:
+        check_origin(params.base, Path("reports/base.json"))
     train, valid = (read_jsonl(splits / f"{name}.jsonl") for name in ("train", "valid"))
     with redirect_stdout(sys.stderr):  # the probe's own lines
         found = estimate(base, train, valid, params.train, params.base.remote_code)
@@ -99,17 +120,31 @@ def translate(
     ] = None,
     model: Annotated[str, typer.Option(help="Alias or number of the registered version.")] = "champion",
     name: Annotated[str | None, typer.Option(help="Registered model; by default the one in params.yaml.")] = None,
+    term: Annotated[
+        bool, typer.Option(help="The texts are terms: ask a multi-task model for their renderings.")
+    ] = False,
 ) -> None:
     """Translate English into Chinese with the registered model, as it ships (ONNX, int8)."""
+    from doctune.prompts import TERM, TRANSLATE
     from doctune.pyfunc import load_engine
     from doctune.registry.api import RegisterParams, connect, fetch, shipped_uri, weights_in
     from doctune.section import load_section
 
+    asked = texts or _lines_of_standard_input()
     store = connect()
     registered = name or load_section(RegisterParams, "register").name
     engine = load_engine(weights_in(fetch(store, shipped_uri(store, registered, model))))
-    for answer in engine.translate(texts or [line.rstrip("\n") for line in sys.stdin]):
+    for answer in engine.translate(asked, task=TERM if term else TRANSLATE):
         print(answer)
+
+
+def _lines_of_standard_input() -> list[str]:
+    try:
+        return [line.rstrip("\n") for line in TextIOWrapper(sys.stdin.buffer, "utf-8-sig")]
+    except UnicodeDecodeError as error:
+        raise DoctuneError(
+            f"wanted texts in UTF-8 from standard input, got other bytes ({error.reason}); convert them first"
+        ) from None
 
 
 @app.command()
@@ -233,12 +268,13 @@ def lint_files(
 @source_app.command("update")
 def source_update() -> None:
     """Move source.lock.yaml to where the source's branch or tag stands now; of a web site, to what a crawl finds."""
+    from doctune.registry.lineage import LOCK_OF_SOURCES
     from doctune.section import load_section
     from doctune.sources.lock import update
     from doctune.sources.params import CrawlParams
 
     params = load_section(CrawlParams, "crawl")
-    old, new = update(params, Path("source.lock.yaml"))
+    old, new = update(params, Path(LOCK_OF_SOURCES))
     print(f"{params.name}: " + ("nothing changed" if old == new else f"{old or 'nothing'} -> {new}"))
 
 
@@ -309,8 +345,9 @@ def review_export(
     """Write a blind sheet, as CSV and as a form for the browser, and the key that un-blinds it."""
     from doctune.files import read_jsonl
     from doctune.report.systems import named_files, outputs_of
-    from doctune.review.sheet import REFERENCE, make_key, write_sheet
+    from doctune.review.sheet import make_key, write_sheet
     from doctune.rows import check_rows
+    from doctune.scoring.judged import REFERENCE
     from doctune.scoring.rows import TEST_FIELDS
     from doctune.text import flatten
 
@@ -373,7 +410,7 @@ def ui(
 def schedule(
     cron: Annotated[str | None, typer.Option(help="Another time than prefect.yaml's, as cron.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Of every scheduled run; without one, params.yaml as committed.")
+        str | None, typer.Option(help="Of every scheduled run; without one, what prefect.yaml says.")
     ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")] = None,
 ) -> None:
@@ -389,7 +426,7 @@ def main() -> None:
     try:
         app()
     except DoctuneError as error:
-        print(f"doctune: error: {error}", file=sys.stderr)
+        print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -24,8 +24,13 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DoctuneError(
-            f"could not write {path}: {error.strerror or error}; free some space or fix its permissions"
+            f"could not write {path}: {error.strerror or error}; free some space, fix its permissions or give another path"
         ) from error
+
+
+def _make_parent(path: Path) -> None:
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -34,7 +39,7 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
 
     Not `durable` is for a memo whose reader checks what it reads: after a power failure the file may be damaged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with _writing(path):
@@ -50,7 +55,7 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
 @contextmanager
 def whole_dir(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it replaces `path`, on any failure it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(tmp, ignore_errors=True)
     try:

@@ -8,7 +8,7 @@ keeps what it fetched, so that a run after a kill goes on with the rest; nothing
 
 from pathlib import Path
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 
 MODELSCOPE_CACHE = Path(".doctune/modelscope")  # its own cache may hold a copy of any revision, left by an old version
 TO_BE_CHOSEN = "0" * 40  # what git calls no commit: a preset's revision that its user must choose
@@ -58,4 +58,4 @@ def _check_chosen(hub_id: str, revision: str) -> None:
 def _reason(error: Exception) -> str:
     """The error's own words on one line; where it only wraps another, that one's."""
     cause = error.__cause__ if not str(error).strip() and error.__cause__ is not None else error
-    return " ".join(str(cause).split())[:200]
+    return one_line(cause, 200)

@@ -13,12 +13,12 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.files import read_json, whole_dir, write_json
 from doctune.pinning import check_pin, write_pin
 from doctune.prompts import Recipe, check_template, read_recipe, set_padding, write_recipe
 
-ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 class Loaded(NamedTuple):
@@ -48,7 +48,7 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
     whole = base if adapter and base is not None else folder
     _check_config(whole)
     if adapter:
-        check_pin(folder, whole)
+        check_adapter(folder, whole)
     try:
         config = AutoConfig.from_pretrained(whole, trust_remote_code=remote_code, local_files_only=True)
         model = _kind(config).from_pretrained(
@@ -69,7 +69,7 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
             raise DoctuneError(
                 f"{whole} needs Python code of its own, which is not run; where you trust it, set base.remote_code: true in params.yaml"
             ) from error
-        raise DoctuneError(f"{whole} cannot be opened as a model: {' '.join(str(error).split())[:300]}") from error
+        raise DoctuneError(f"{whole} cannot be opened as a model: {one_line(error)}") from error
     if nf4:
         _keep_layout(model)
     loaded = Loaded(model, tokenizer, read_recipe(folder))
@@ -91,11 +91,21 @@ def skeleton(folder: Path, remote_code: bool = False) -> Any:
         with torch.device("meta"):
             return _kind(config).from_config(config, trust_remote_code=remote_code)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise DoctuneError(f"{folder} cannot be opened as a model: {' '.join(str(error).split())[:300]}") from error
+        raise DoctuneError(f"{folder} cannot be opened as a model: {one_line(error)}") from error
 
 
 def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file()
+
+
+def check_adapter(folder: Path, base: Path) -> None:
+    """Refuse an adapter of another base, or without its weights: PEFT would take pickled ones instead, or ask the hub for a
+    repository of the folder's name."""
+    check_pin(folder, base)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise DoctuneError(
+            f"the adapter {folder} has no {ADAPTER_WEIGHTS}; restore it (dvc checkout) or make it with the train stage"
+        )
 
 
 def merged(loaded: Loaded) -> Loaded:

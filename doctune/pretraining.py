@@ -8,17 +8,16 @@ Text is kept as it is: SentencePiece's default NFKC would turn full-width Chines
 """
 
 import random
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from doctune.errors import DoctuneError
-from doctune.files import hash_text, read_jsonl
+from doctune.files import hash_share, hash_text, read_jsonl, whole_dir, write_json
 from doctune.placeholders import SYMBOLS, protect
 from doctune.prompts import Recipe, prepare
 from doctune.section import Section
-from doctune.text import flatten
+from doctune.text import flatten, has_cjk
 
 RECIPE = Recipe(template="plain", placeholders=True, links={"/docs/": "/zh-cn/docs/"}, target_prefix="")
 LICENCES = {
@@ -33,7 +32,6 @@ LICENCES = {
     "hf-course": "Apache-2.0",
     "helm": "MIT",
 }
-_CJK = re.compile(r"[\u4e00-\u9fff]")
 
 
 class BaseShape(Section):
@@ -82,7 +80,7 @@ def hold_out(rows: list[dict[str, Any]], seed: int, fraction: float = 0.01) -> P
             dropped[reason] += 1
             continue
         seen.add((row["en"], row["zh"]))
-        share = int(hash_text(str(seed), row["source"], row["path"])[:8], 16) / 2**32
+        share = hash_share(str(seed), row["source"], row["path"])
         parts["test" if share < fraction else "valid" if share < 2 * fraction else "train"].append(row)
     held = {row["en"] for name in ("valid", "test") for row in parts[name]}
     train = [row for row in parts["train"] if row["en"] not in held]
@@ -100,13 +98,29 @@ def general_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def train_tokenizer(rows: list[dict[str, Any]], folder: Path, shape: BaseShape) -> Any:
     """Train joint unigram pieces on the protected text of `rows` and save them as a Marian tokenizer in `folder`."""
-    import sentencepiece
     from transformers import MarianTokenizer
 
-    from doctune.files import write_json
+    with whole_dir(folder) as tmp:
+        pieces = tmp / "source.spm"
+        _train_pieces(rows, tmp, pieces, shape)
+        (tmp / "target.spm").write_bytes(pieces.read_bytes())
+        write_json(tmp / "vocab.json", {piece: index for index, piece in enumerate(_vocabulary(pieces))})
+        tokenizer = MarianTokenizer(
+            str(pieces),
+            str(tmp / "target.spm"),
+            str(tmp / "vocab.json"),
+            source_lang="en",
+            target_lang="zh",
+            model_max_length=shape.positions,
+        )
+        tokenizer.save_pretrained(tmp)
+    return MarianTokenizer.from_pretrained(folder)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    corpus = folder / "corpus.txt"
+
+def _train_pieces(rows: list[dict[str, Any]], work: Path, out: Path, shape: BaseShape) -> None:
+    import sentencepiece
+
+    corpus = work / "corpus.txt"
     with corpus.open("w", encoding="utf-8") as file:
         for row in rows:
             source = prepare(RECIPE, row["en"])
@@ -114,7 +128,7 @@ def train_tokenizer(rows: list[dict[str, Any]], folder: Path, shape: BaseShape) 
             file.write(f"{source.text}\n{target}\n")
     sentencepiece.SentencePieceTrainer.train(
         input=str(corpus),
-        model_prefix=str(folder / "joint"),
+        model_prefix=str(work / "joint"),
         model_type="unigram",
         vocab_size=shape.vocabulary - 1,
         character_coverage=0.9998,
@@ -130,25 +144,18 @@ def train_tokenizer(rows: list[dict[str, Any]], folder: Path, shape: BaseShape) 
         eos_id=1,
         pad_id=-1,
     )
-    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "joint.model"))
-    pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
-    # Marian's own order: </s> is 0, <unk> is 1, <pad> is last.
-    vocabulary = ["</s>", "<unk>", *[p for p in pieces if p not in ("</s>", "<unk>")], "<pad>"]
-    write_json(folder / "vocab.json", {piece: index for index, piece in enumerate(vocabulary)})
-    for name in ("source.spm", "target.spm"):
-        (folder / name).write_bytes((folder / "joint.model").read_bytes())
-    for name in ("joint.model", "joint.vocab", "corpus.txt"):
-        (folder / name).unlink()
-    tokenizer = MarianTokenizer(
-        str(folder / "source.spm"),
-        str(folder / "target.spm"),
-        str(folder / "vocab.json"),
-        source_lang="en",
-        target_lang="zh",
-        model_max_length=shape.positions,
-    )
-    tokenizer.save_pretrained(folder)
-    return tokenizer
+    (work / "joint.model").rename(out)
+    for name in ("joint.vocab", "corpus.txt"):
+        (work / name).unlink()
+
+
+def _vocabulary(pieces: Path) -> list[str]:
+    """Pieces in Marian's own order: </s> is 0, <unk> is 1, <pad> is last."""
+    import sentencepiece
+
+    model = sentencepiece.SentencePieceProcessor(model_file=str(pieces))
+    names = [model.id_to_piece(i) for i in range(model.get_piece_size())]
+    return ["</s>", "<unk>", *[name for name in names if name not in ("</s>", "<unk>")], "<pad>"]
 
 
 def new_model(shape: BaseShape, tokenizer: Any) -> Any:
@@ -192,9 +199,9 @@ def _useless(row: dict[str, Any]) -> str | None:
     en, zh = row["en"].strip(), row["zh"].strip()
     if not en or not zh:
         return "empty"
-    if not _CJK.search(zh):
+    if not has_cjk(zh):
         return "untranslated"
-    if _CJK.search(en):
+    if has_cjk(en):
         return "source not English"
     ratio = len(zh) / len(en)
     if len(en) > 20 and not 0.12 <= ratio <= 1.1:

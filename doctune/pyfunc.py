@@ -2,6 +2,7 @@
 
     model = mlflow.pyfunc.load_model("models:/doctune@challenger")
     model.predict(["Pods are the smallest unit."])     # ["Pod 是最小的单元。"]
+    model.predict(["taint"], {"task": "term"})         # ["污点"], of a model that learnt to look up terms
 
 The folder of weights says which engine runs them: model/ (and base/ under an adapter) PyTorch, onnx/ ONNX Runtime.
 A base's own code (see `doctune.trust`) is run only where the caller of mlflow.pyfunc.load_model says so himself, with
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from doctune.errors import DoctuneError
+from doctune.prompts import TRANSLATE
 
 MODEL, BASE, ONNX = "model", "base", "onnx"
 MODEL_CONFIG: dict[str, Any] = {
@@ -22,9 +24,9 @@ MODEL_CONFIG: dict[str, Any] = {
 
 
 class Engine(Protocol):
-    """Anything that translates."""
+    """Anything that translates, or does another task of `doctune.prompts`."""
 
-    def translate(self, texts: list[str]) -> list[str]: ...
+    def translate(self, texts: list[str], *, task: str) -> list[str]: ...
 
 
 class TranslationModel:
@@ -35,7 +37,7 @@ class TranslationModel:
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[str]:
         """Chinese, in a list, for English in any shape that MLflow takes: a list, a DataFrame's column, a dict."""
-        return self.engine.translate(texts_of(model_input))
+        return self.engine.translate(texts_of(model_input), task=(params or {}).get("task", TRANSLATE))
 
 
 def texts_of(model_input: Any) -> list[str]:

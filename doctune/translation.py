@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from doctune.models import Loaded, load_model
-from doctune.prompts import Recipe, end_id, finish, prepare, prompt_ids
+from doctune.prompts import TRANSLATE, Recipe, end_id, finish, prepare, prompt_ids
 from doctune.section import Section
 
 ANSWER_RATIO, ANSWER_SLACK = 2, 16  # an answer may take 2n + 16 tokens for n source tokens; longer ones are loops
@@ -39,10 +39,15 @@ class Translator:
     seq2seq: bool
     params: TranslateParams = DEFAULTS
 
-    def translate(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> list[str]:
-        """Chinese for each English text, in order; `progress(done, total)` is called after each batch."""
+    def translate(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None, task: str = TRANSLATE
+    ) -> list[str]:
+        """Chinese for each English text, in order; `progress(done, total)` is called after each batch.
+
+        With the task `term` a text is a term, and its rendering is asked for (see `doctune.prompts.templates`).
+        """
         sources = [prepare(self.recipe, text) for text in texts]
-        prompts = [prompt_ids(self.tokenizer, self.recipe, source.text) for source in sources]
+        prompts = [prompt_ids(self.tokenizer, self.recipe, source.text, task) for source in sources]
         lengths = [
             len(self.tokenizer(source.text, add_special_tokens=False, verbose=False)["input_ids"]) for source in sources
         ]

@@ -1,9 +1,12 @@
 """Many adapters on one base: each answers as it does alone, in any order; the wrong base, kind and name are refused."""
 
+import shutil
+import socket
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from doctune.adapters import load_adapters
 from doctune.errors import DoctuneError
@@ -112,3 +115,23 @@ def test_an_adapter_without_a_pin_is_refused(base: Path, trained: dict[str, Path
             (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(DoctuneError, match="nobody knows which base"):
         load_model(tmp_path, base)
+
+
+@pytest.mark.parametrize("pickled", [False, True], ids=["no weights", "pickled weights"])
+def test_an_adapter_without_its_safetensors_is_refused_offline(
+    base: Path, trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pickled: bool
+) -> None:
+    """PEFT itself would unpickle, or ask the hub for a repository called as the folder is."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained["k8s"], "models/tuned")
+    weights = load_file("models/tuned/adapter_model.safetensors")
+    Path("models/tuned/adapter_model.safetensors").unlink()
+    if pickled:
+        torch.save(weights, "models/tuned/adapter_model.bin")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("went online"))
+    for opening in (
+        lambda: load_model(Path("models/tuned"), base),
+        lambda: load_adapters(base, {"k8s": Path("models/tuned")}),
+    ):
+        with pytest.raises(DoctuneError, match=r"has no adapter_model\.safetensors"):
+            opening()

@@ -132,6 +132,18 @@ def test_no_disk_space(project):
     assert not list(project.root.glob("data/*")) and not list(project.root.glob("data/.*tmp"))
 
 
+def test_an_output_below_a_file(project):
+    folder = site(project, SITE)
+    pages = [f"{folder}/content/{lang}/docs" for lang in ("en", "zh-cn")]
+    one_line(
+        project.run("doctune", "align", *pages, "-o", "README.md/pairs.jsonl"), "could not write README.md/pairs.jsonl"
+    )
+
+
+def test_texts_that_are_not_utf8(project):
+    one_line(project.run("bash", "-c", r"printf '\xc2\xd2' | doctune translate"), "texts in UTF-8 from standard input")
+
+
 def test_mlflow_that_does_not_answer(project):
     (project.root / "data/splits").mkdir(parents=True)
     for name in ("train", "valid"):

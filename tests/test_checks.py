@@ -73,6 +73,14 @@ def test_a_quantised_base_is_refused(bases: dict[str, Path]) -> None:
         check_method(model, params(method="lora"))
 
 
+def test_a_base_that_cannot_compute_its_layers_twice_is_refused(bases: dict[str, Path]) -> None:
+    model = skeleton(bases["qwen"])
+    model.supports_gradient_checkpointing = False
+    check_method(model, params(method="lora"))
+    with pytest.raises(DoctuneError, match="a Qwen2ForCausalLM cannot do that; set it to false"):
+        check_method(model, params(method="lora", gradient_checkpointing=True))
+
+
 def test_a_base_that_cannot_fit_is_refused_unread(bases: dict[str, Path], tmp_path: Path) -> None:
     """A trillion parameters by its config, and no weights at all in the folder."""
     config = read_json(bases["qwen"] / "config.json")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from doctune.errors import DoctuneError
 from doctune.files import write_jsonl
-from doctune.training.processes import Share, as_forward, check_processes
+from doctune.training.processes import Share, as_forward, check_processes, take_own_gpu
 from tests.tiny import ROWS, tiny_marian
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +82,20 @@ def test_the_number_of_processes_is_what_params_say(monkeypatch):
     check_processes(2)
     with pytest.raises(DoctuneError, match=r"train.processes is 1, but 2 were started; set it to 2"):
         check_processes(1)
+
+
+@pytest.mark.parametrize(("gpus", "taken"), [(True, [1]), (False, [])], ids=["GPUs", "none"])
+def test_each_process_takes_its_own_gpu(monkeypatch, gpus, taken):
+    import torch
+
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    take_own_gpu()  # not launched: the first GPU is its own
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    take_own_gpu()
+    assert chosen == taken
 
 
 DROPPED = """
@@ -197,6 +211,20 @@ def test_two_processes_learn_as_one_that_accumulates(base, one, tmp_path, launch
     assert sorted(p.name for p in (two / "models/tuned").iterdir()) == sorted(
         p.name for p in (one / "models/tuned").iterdir()
     )
+
+
+@pytest.mark.slow
+def test_two_processes_train_an_adapter_as_one_does(base, tmp_path):
+    adapter = {"method": "lora", "lora": {"r": 4, "alpha": 8, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}}
+    alone, together = (
+        project(tmp_path / name, base, **adapter, **change)
+        for name, change in (("one", {"gradient_accumulation": 2}), ("two", {"processes": 2}))
+    )
+    for folder in (alone, together):
+        assert "trained" in (said := finish(start(folder))), said
+        assert (folder / "models/tuned/adapter_model.safetensors").is_file()
+    losses = [[row["eval_loss"] for row in curves(folder) if "eval_loss" in row] for folder in (alone, together)]
+    assert losses[0] == pytest.approx(losses[1], rel=0, abs=1e-4) and losses[0][-1] < losses[0][0]
 
 
 def workers(process: subprocess.Popen) -> list[psutil.Process]:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from doctune.bases import BaseParams, check_origin
 from doctune.errors import DoctuneError
-from doctune.files import hash_path, write_jsonl
+from doctune.files import hash_path, write_json, write_jsonl
 from doctune.models import load_model
-from doctune.params import configure
+from doctune.params import configure, load_preset
 from doctune.prompts import IGNORED, encode_pair
+from doctune.section import validate
 from doctune.training.estimate import Estimate, Plan, Told, estimate
 from doctune.training.run import fine_tune
 from tests.test_training import params
@@ -120,6 +122,16 @@ def test_the_command_touches_no_output(bases, tmp_path):
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
+def test_a_base_made_for_another_section_is_refused(tmp_path):
+    section = validate(BaseParams, load_preset("k8s-opus-mt")["base"], "base:")
+    check_origin(section, tmp_path / "base.json")  # no report: nobody can tell
+    write_json(tmp_path / "base.json", {"origin": section.origin})
+    check_origin(section, tmp_path / "base.json")
+    write_json(tmp_path / "base.json", {"origin": "base"})
+    with pytest.raises(DoctuneError, match="made of Helsinki-NLP/opus-mt-en-zh@.*got one of base; .*dvc repro adapt"):
+        check_origin(section, tmp_path / "base.json")
+
+
 def test_the_updates_are_those_of_all_processes(bases, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     length = {"epochs": 8.0, "max_steps": -1}
@@ -129,6 +141,7 @@ def test_the_updates_are_those_of_all_processes(bases, tmp_path, monkeypatch):
     )
     assert two.plan == accumulated.plan and two.plan.updates > 0
     assert "in one process instead of 2" in dict(two.rows())["tokens/s, measured"]
+    assert f"2 processes take {two.hours / 2:.2f} at best" in dict(two.rows())["hours"]
     assert "in one process" not in dict(accumulated.rows())["tokens/s, measured"]
 
 

@@ -1,5 +1,9 @@
 """params.yaml: every mistake at once, presets and overrides written whole or not at all."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +102,13 @@ def test_every_knob_is_explained_or_plain():
     assert list(load_preset("embedded")) == [
         field.alias or name for name, field in module.Params.model_fields.items()
     ], "sections in the order of the pipeline"
+
+
+def test_a_preset_is_written_without_a_run(tmp_path):
+    """For `dvc repro`, which has no presets of its own."""
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    command = [sys.executable, "-m", "doctune.cli", "configure", "--preset", "k8s-opus-mt", "--set", "train.epochs=2"]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".doctune", "params.yaml", "presets"]
+    found = read_params(tmp_path / "params.yaml")
+    assert found.base.hub_id == "Helsinki-NLP/opus-mt-en-zh" and found.train.epochs == 2

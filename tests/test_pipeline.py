@@ -166,8 +166,9 @@ def test_removed_outputs_come_back_from_the_cache(served):
 
 def test_a_knob_of_train_reruns_train_and_what_follows(served):
     served.commit("a first model")
-    done = served.run("doctune", "run", "--set", "train.learning_rate=0.0001")
+    done = served.run("doctune", "run", "--set", "train.learning_rate=0.0001", "--set", "train.method=lora")
     after = states(done)
+    assert (served.root / "models/tuned/adapter_model.safetensors").is_file(), "an adapter goes through every stage"
     assert "version 2 of doctune was refused: " in done.stdout and "version 1 stays champion" in done.stdout
     assert {stage for stage, state in after.items() if state == "Completed"} == AFTER_TRAIN
     assert [v["number"] for v in versions(served)] == ["2", "1"] and runs(served) == 2
@@ -185,7 +186,8 @@ def test_promotion_refuses_is_forced_and_is_rolled_back(served):
     assert forced.returncode == 0 and "is champion by force (试用第二版)" in forced.stdout, forced.stdout[-3000:]
     assert versions(served)[0]["aliases"] == ["challenger", "champion"] and "by force" in said_in_prefect(served)
     shown = served.run("doctune", "models", "show", "2").stdout
-    for said in ("what changed since version 1", "train.learning_rate: 0.0005 -> 0.0001", "train ran: ", "试用第二版"):
+    changed = ("train.learning_rate: 0.0005 -> 0.0001", "train.method: full -> lora")
+    for said in ("what changed since version 1", *changed, "train ran: ", "试用第二版"):
         assert said in shown, shown
     back = served.run("doctune", "rollback", "--reason", "漏译")
     assert back.returncode == 0 and "version 1 again" in back.stdout, back.stdout

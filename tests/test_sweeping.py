@@ -44,6 +44,8 @@ def test_a_trial_takes_as_much_an_update_as_the_processes_of_the_preset():
         pytest.param("train.lora.r.low", {"low": 1, "high": 2}, "wanted one knob of train", id="below a knob"),
         pytest.param("train.epochs", {"low": 1.0, "high": 9.0}, "sweep.epochs sets it", id="the length of a trial"),
         pytest.param("train.eval_steps", {"low": 1, "high": 9}, "sweep.evaluations sets it", id="when it is evaluated"),
+        pytest.param("train.max_length", {"choices": [64, 512]}, "cannot be compared", id="another yardstick"),
+        pytest.param("train.patience", {"low": 1, "high": 9}, "changes no trial's validation loss", id="idle in a trial"),
         pytest.param("train.learning_rate", {"low": 0.1, "high": 3.0}, "less than or equal to 1, got 3.0", id="illegal end"),
         pytest.param("train.learning_rate", {"low": 0.2, "high": 0.1}, "wanted low below high", id="upside down"),
         pytest.param("train.weight_decay", {"low": 0.0, "high": 0.1, "log": True}, "low above 0", id="log of nothing"),

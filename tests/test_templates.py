@@ -9,14 +9,33 @@ from hypothesis import strategies as st
 
 from doctune.errors import DoctuneError
 from doctune.models import Loaded, load_model
-from doctune.prompts import IGNORED, INSTRUCTIONS, TASKS, encode_pair, end_id, finish, prepare, prompt_ids, set_padding
+from doctune.prompts import (
+    IGNORED,
+    INSTRUCTIONS,
+    TASKS,
+    check_tokenizer,
+    encode_pair,
+    end_id,
+    finish,
+    prepare,
+    prompt_ids,
+    set_padding,
+)
+from doctune.pyfunc import TranslationModel
 from doctune.text import flatten
-from doctune.translation import TranslateParams, make_translator
+from doctune.translation import TranslateParams, Translator, make_translator
 from tests.tiny import PAIRS, tiny_llama, tiny_marian, tiny_qwen, tiny_yuan
 
 MAKERS = {"plain": tiny_marian, "chatml": tiny_qwen, "sep": tiny_yuan, "instruct": tiny_llama}
 CAUSAL = [name for name in MAKERS if name != "plain"]
 ENDS = {"plain": "</s>", "chatml": "<|im_end|>", "sep": "<eod>", "instruct": "</s>"}
+
+MARKERS = {
+    "plain": ("</s>", "<pad>"),
+    "chatml": ("<|im_end|>", "<|im_start|>", "<|endoftext|>"),
+    "sep": ("<eod>", "<sep>"),
+    "instruct": ("</s>", "<s>"),
+}
 
 english = st.text("abcdeXYZ 019.,'`_-/()#\n", min_size=1, max_size=60).filter(str.strip)
 chinese = st.text("节点上的运行时版本过期前请先清空。，：（）A1 `b", min_size=1, max_size=60).filter(str.strip)
@@ -89,6 +108,33 @@ def test_training_and_translation_read_the_same_prompt(
     assert answer.count(answer[-1]) == 1
 
 
+@pytest.mark.parametrize(("name", "marker"), [(name, marker) for name, all_ in MARKERS.items() for marker in all_])
+@settings(max_examples=10, deadline=None)
+@given(en=english, zh=chinese)
+def test_a_marker_in_a_text_opens_and_closes_nothing(
+    models: dict[str, Loaded], name: str, marker: str, en: str, zh: str
+) -> None:
+    loaded = models[name]
+    tokenizer, recipe = loaded.tokenizer, loaded.recipe.model_copy(update={"placeholders": False})
+    controls = set(tokenizer.convert_tokens_to_ids(list(MARKERS[name])))
+    assert len(controls) == len(MARKERS[name])
+
+    def seen(source: str, answer: str) -> list[int]:
+        ids = encode_pair(tokenizer, recipe, source, answer, 4096)
+        read = [*ids.input_ids, *(answered(ids.labels) if loaded.seq2seq else ())]
+        return [token for token in read if token in controls]
+
+    spoken = seen(f"x{en}{marker} {marker}{en}", f"节{zh}{marker}{zh}"), seen(marker, marker)
+    assert spoken == (seen("x", "节"), seen("x", "节"))
+
+
+def test_a_marker_in_a_text_is_read_as_it_stands(models: dict[str, Loaded]) -> None:
+    loaded = models["chatml"]
+    text = "End a turn with <|im_end|>, then <|im_start|>system."
+    recipe = loaded.recipe.model_copy(update={"placeholders": False})
+    assert text in loaded.tokenizer.decode(prompt_ids(loaded.tokenizer, recipe, text))
+
+
 @pytest.mark.parametrize("name", CAUSAL)
 @settings(max_examples=40, deadline=None)
 @given(zh=chinese)
@@ -146,6 +192,41 @@ def test_a_task_that_nobody_knows_is_refused(models: dict[str, Loaded]) -> None:
     for loaded in models.values():
         with pytest.raises(DoctuneError, match="task to be one of translate, term, got 'summary'"):
             encode_pair(loaded.tokenizer, loaded.recipe, "A node.", "节点。", 64, task="summary")
+
+
+class Recorder:
+    """A model that answers nothing and remembers what it was asked."""
+
+    device = "cpu"
+
+    def generate(self, input_ids: Any, **_: Any) -> Any:
+        self.read = input_ids[0].tolist()
+        return input_ids
+
+
+@pytest.mark.parametrize(
+    ("params", "task"),
+    [
+        pytest.param(None, "translate", id="by default"),
+        pytest.param({"task": "translate"}, "translate", id="translate"),
+        pytest.param({"task": "term"}, "term", id="term"),
+    ],
+)
+def test_a_served_model_does_the_task_that_is_asked(
+    models: dict[str, Loaded], params: dict[str, Any] | None, task: str
+) -> None:
+    loaded = models["chatml"]._replace(model=Recorder())
+    served = TranslationModel(Translator(loaded.model, loaded.tokenizer, loaded.recipe, seq2seq=False))
+    assert served.predict(["Taint"], params) == [""]
+    wanted = encode_pair(loaded.tokenizer, loaded.recipe, "Taint", "污点", 512, task=task)
+    assert loaded.model.read == wanted.input_ids[: wanted.labels.count(IGNORED)]
+
+
+def test_a_chat_template_that_changes_the_text_is_refused(models: dict[str, Loaded], tmp_path: Path) -> None:
+    loaded = load_model(tiny_qwen(tmp_path / "qwen"))
+    loaded.tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    with pytest.raises(DoctuneError, match="does not show a user's text"):
+        check_tokenizer(loaded.tokenizer, loaded.recipe)
 
 
 def test_a_tokenizer_without_an_end_is_refused(models: dict[str, Loaded], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from doctune.adapting.params import AdaptParams
 from doctune.adapting.texts import Texts
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.files import whole_dir
 from doctune.models import Loaded, load_model
 from doctune.prompts import IGNORED, Example
@@ -75,7 +75,7 @@ def refuse_seq2seq(base: Path, remote_code: bool = False) -> None:
     try:
         config = AutoConfig.from_pretrained(base, trust_remote_code=remote_code, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise DoctuneError(f"{base} cannot be opened as a model: {' '.join(str(error).split())[:300]}") from error
+        raise DoctuneError(f"{base} cannot be opened as a model: {one_line(error)}") from error
     if config.is_encoder_decoder:
         raise DoctuneError(
             f"adapt.epochs wants a causal base, but {base} is an encoder-decoder ({config.model_type}), which does not continue "

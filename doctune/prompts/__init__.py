@@ -24,13 +24,14 @@ from doctune.prompts.encoding import (
     set_padding,
 )
 from doctune.prompts.recipe import RECIPE_FILE, Recipe, TemplateName, read_recipe, write_recipe
-from doctune.prompts.templates import INSTRUCTIONS, TASKS, TRANSLATE
+from doctune.prompts.templates import INSTRUCTIONS, TASKS, TERM, TRANSLATE
 
 __all__ = [
     "IGNORED",
     "INSTRUCTIONS",
     "RECIPE_FILE",
     "TASKS",
+    "TERM",
     "TRANSLATE",
     "Example",
     "Recipe",

@@ -9,6 +9,9 @@
 Yuan 2's `source<sep>answer<eod>`, `instruct` Alpaca's three headings. A row's task says which instruction a template gives:
 `translate`, or `term` for a glossary's entry, whose answer is the term's rendering. `plain` has no instruction: to it a
 term is a short text, and its rendering the translation, so it takes both tasks in the same way.
+
+Pages may speak of a model's own markers (`</s>`, `<|im_end|>`): in a text they are characters like others, not the tokens
+that open and close turns, or a page could end its own prompt and begin another.
 """
 
 from typing import Any, Protocol
@@ -56,10 +59,10 @@ class Plain:
 
     def prompt(self, tokenizer: Any, text: str, task: str) -> list[int]:
         _known(task)
-        return list(tokenizer(text, verbose=False)["input_ids"])
+        return list(tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"])
 
     def answer(self, tokenizer: Any, text: str) -> list[int]:
-        return list(tokenizer(text_target=text, verbose=False)["input_ids"])
+        return list(tokenizer(text_target=text, split_special_tokens=True, verbose=False)["input_ids"])
 
     def end(self, tokenizer: Any) -> int:
         return _eos(tokenizer, "plain")
@@ -70,6 +73,7 @@ class Chatml:
 
     seq2seq = False
     closing = "<|im_end|>"
+    place = "\ue000"  # of the text, in the rendered chat: a character that is no character
 
     def check(self, tokenizer: Any) -> None:
         self.end(tokenizer)
@@ -77,12 +81,21 @@ class Chatml:
             raise DoctuneError(
                 "base.template is chatml, but the base's tokenizer has no chat template; use a base that has one"
             )
+        if self._chat(tokenizer, TRANSLATE).count(self.place) != 1:
+            raise DoctuneError(
+                "base.template is chatml, but the chat template of the base's tokenizer does not show a user's text once and as it is; use a base of the Qwen family"
+            )
 
     def prompt(self, tokenizer: Any, text: str, task: str) -> list[int]:
-        messages = [{"role": "system", "content": INSTRUCTIONS[_known(task)]}, {"role": "user", "content": text}]
-        return list(
-            tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False)
-        )
+        before, _, after = self._chat(tokenizer, task).partition(self.place)
+        return [*_control(tokenizer, before), *_after(tokenizer, before[-1:], text), *_control(tokenizer, after)]
+
+    def _chat(self, tokenizer: Any, task: str) -> str:
+        messages = [
+            {"role": "system", "content": INSTRUCTIONS[_known(task)]},
+            {"role": "user", "content": self.place},
+        ]
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def answer(self, tokenizer: Any, text: str) -> list[int]:
         return [*_after(tokenizer, "\n", text), self.end(tokenizer)]
@@ -105,7 +118,7 @@ class Sep:
         return [*_ids(tokenizer, PHRASES[_known(task)] + text), self._id(tokenizer, self.parting)]
 
     def answer(self, tokenizer: Any, text: str) -> list[int]:
-        return [*_after(tokenizer, self.parting, text), self.end(tokenizer)]
+        return [*_after_marker(tokenizer, self.parting, text), self.end(tokenizer)]
 
     def end(self, tokenizer: Any) -> int:
         return self._id(tokenizer, self.closing)
@@ -145,8 +158,14 @@ def _known(task: str) -> str:
     return task
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
+def _control(tokenizer: Any, text: str) -> list[int]:
+    """Ids of a template's own words, markers and all."""
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    """Ids of a text, in which a marker is spelled out."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"])
 
 
 def _after(tokenizer: Any, before: str, text: str) -> list[int]:
@@ -157,6 +176,12 @@ def _after(tokenizer: Any, before: str, text: str) -> list[int]:
     """
     head, whole = _ids(tokenizer, before), _ids(tokenizer, before + text)
     return whole[len(head) :] if whole[: len(head)] == head else _ids(tokenizer, text)
+
+
+def _after_marker(tokenizer: Any, marker: str, text: str) -> list[int]:
+    """The same right after a marker, where older SentencePiece tokenizers do put that space."""
+    as_alone = [*_control(tokenizer, marker), *_ids(tokenizer, "Pod")]
+    return _ids(tokenizer, text) if _control(tokenizer, f"{marker}Pod") == as_alone else _after(tokenizer, "\n", text)
 
 
 def _token(tokenizer: Any, token: str, template: str, advice: str) -> int:

@@ -31,6 +31,13 @@ from doctune.section import Section
 from doctune.training.params import TrainParams
 
 BUDGET = ("train.epochs", "train.max_steps", "train.eval_steps")  # the sweep's own epochs, max_steps, evaluations
+YARDSTICK = ("train.max_length", "train.trim_vocabulary", "train.loss")  # they decide what a validation loss is of
+UNUSED = (
+    "train.patience",
+    "train.choose_by",
+    "train.reporters",
+    "train.price_per_hour",
+)  # no trial's loss hangs on them
 
 Number = Annotated[int | float, Field(allow_inf_nan=False)]
 
@@ -90,14 +97,14 @@ Dimension = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("c
 
 
 class SweepParams(Section):
-    """A trial trains for `epochs` of the data (or `max_steps` updates) and is evaluated `evaluations` times on the way."""
+    """A trial trains for `epochs` of the data (or `max_steps` updates) and is evaluated `evaluations` times on the way; its
+    value is the lowest validation loss."""
 
     trials: int = Field(ge=1, le=10_000)
     sampler: Literal["tpe", "random"]
     startup_trials: int = Field(ge=0)
     pruner: Literal["median", "hyperband", "none"]
     warmup: int = Field(ge=0)
-    objective: Literal["valid_loss"]
     epochs: float = Field(gt=0)
     max_steps: int = Field(ge=-1)
     evaluations: int = Field(ge=1, le=1000)
@@ -125,6 +132,10 @@ def _mistakes(key: str, dimension: Range | Choices) -> list[tuple[Any, str]]:
     if key in BUDGET:
         name = {"eval_steps": "evaluations"}.get(key.rpartition(".")[2], key.rpartition(".")[2])
         return [(key, f"the length of a trial is no part of the space; sweep.{name} sets it")]
+    if key in YARDSTICK:
+        return [(key, "validation losses under different values of it cannot be compared; set it in train")]
+    if key in UNUSED:
+        return [(key, "it changes no trial's validation loss; set it in train")]
     found: list[tuple[Any, str]] = []
     if isinstance(dimension, Range):
         if field.annotation not in (int, float):

@@ -8,7 +8,8 @@
 
 Trials run one after another, and whoever runs them holds a lock: a trial found running was cut short, and is tried
 again with the same values. What is drawn depends on the trials that ended and nothing else, so a sweep that was
-killed draws what an unbroken one would have.
+killed draws what an unbroken one would have. (Hyperband alone prunes otherwise after a kill: Optuna chooses a trial's
+bracket by its number, and one that is tried again has a new one there.)
 """
 
 import math
@@ -20,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.sweeping.params import SweepParams
 from doctune.sweeping.space import distributions, starting_values
 from doctune.training.params import TrainParams
@@ -234,7 +235,7 @@ def open_study(file: Path, name: str, fingerprint: str, train: TrainParams, swee
                 study.set_user_attr(_FINGERPRINT, fingerprint)
     except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
         raise DoctuneError(
-            f"{file} cannot be used as a study ({' '.join(str(error).split())[:200]}); remove it, or give another --name"
+            f"{file} cannot be used as a study ({one_line(error, 200)}); remove it, or give another --name"
         ) from None
     if study.user_attrs[_FINGERPRINT] != fingerprint:
         raise DoctuneError(

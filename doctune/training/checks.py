@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.models import skeleton
 from doctune.prompts import Recipe, prompt_ids
 from doctune.training.memory import Need, available_memory, estimate, measure
@@ -40,6 +40,10 @@ def check_method(model: Any, params: TrainParams) -> None:
     if quantised is not None:
         raise DoctuneError(
             f"train.method {params.method} wants a base of float weights, got one quantised with {_quantiser(quantised)}; use the base that it was made from"
+        )
+    if params.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        raise DoctuneError(
+            f"train.gradient_checkpointing is true, but a {type(model).__name__} cannot do that; set it to false"
         )
     if params.trim_vocabulary:
         check_trimmable(model.config)
@@ -124,7 +128,7 @@ def _check_bitsandbytes() -> None:
         import bitsandbytes  # noqa: F401  # asked only whether it is there
     except (ImportError, OSError) as error:
         raise DoctuneError(
-            f"train.method qlora wants bitsandbytes, which cannot be imported here ({' '.join(str(error).split())[:120]}); install it (it is made for Linux), or use lora"
+            f"train.method qlora wants bitsandbytes, which cannot be imported here ({one_line(error, 120)}); install it (it is made for Linux), or use lora"
         ) from None
 
 

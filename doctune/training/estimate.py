@@ -74,8 +74,10 @@ class Estimate:
 
     def rows(self) -> list[tuple[str, str]]:
         """The table of `doctune estimate`."""
-        plan = self.plan
-        alone = f", in one process instead of {self.processes}" if self.processes > 1 else ""
+        plan, several = self.plan, self.processes > 1
+        alone = f", in one process instead of {self.processes}" if several else ""
+        at_best = f"; {self.processes} processes take {self.hours / self.processes:.2f} at best" if several else ""
+        cheapest = f"; {self.money / self.processes:,.2f} at best" if several else ""
         return [
             ("training rows", f"{plan.rows:,}"),
             ("of them cut at max_length", f"{plan.truncated:,}"),
@@ -85,8 +87,8 @@ class Estimate:
             ("tokens/s, measured", f"{self.tokens_per_second:,.0f} over {self.probed} updates{alone}"),
             ("padding, measured", f"{self.padding_share:.1%}"),
             ("peak memory of the probe", f"{self.peak_memory_mb:,.0f} MiB"),
-            ("hours", f"{self.hours:.2f} ({clock(3600 * self.hours)})"),
-            *([("money", in_money(self.hours, self.price_per_hour))] if self.price_per_hour else []),
+            ("hours", f"{self.hours:.2f} ({clock(3600 * self.hours)}){at_best}"),
+            *([("money", in_money(self.hours, self.price_per_hour) + cheapest)] if self.price_per_hour else []),
         ]
 
 

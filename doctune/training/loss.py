@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.models import Loaded
 from doctune.prompts import IGNORED
 from doctune.training.embeddings import shared_gradient
@@ -63,7 +63,7 @@ def check_own_loss(loaded: Loaded) -> None:
             own = model(**asked, use_cache=False).logits.float()[0]
     except (AttributeError, TypeError) as error:
         raise DoctuneError(
-            f"{type(plain(model)).__name__} is built in another way than doctune trains ({' '.join(str(error).split())}); take another base"
+            f"{type(plain(model)).__name__} is built in another way than doctune trains ({one_line(error)}); take another base"
         ) from error
     finally:
         model.train(training)

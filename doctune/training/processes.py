@@ -39,6 +39,17 @@ def launched() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def take_own_gpu() -> None:
+    """In a launched process on a machine with GPUs: whatever is put on "the GPU" comes to be on the one of this process.
+
+    bitsandbytes and memory queries go by the current device, which is the first GPU in every process.
+    """
+    import torch
+
+    if launched() and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+
+
 def check_processes(wanted: int) -> None:
     """Their number decides the result, so params.yaml says it, whoever starts them."""
     if wanted != processes():

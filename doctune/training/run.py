@@ -23,7 +23,7 @@ from doctune.training.methods import count_parameters, open_for_training
 from doctune.training.packing import check_packing
 from doctune.training.params import TrainParams
 from doctune.training.precision import number_format
-from doctune.training.processes import check_processes, first_alone
+from doctune.training.processes import check_processes, first_alone, take_own_gpu
 from doctune.training.reporters import check_reporters, reporting
 from doctune.vocabulary import trim
 
@@ -55,6 +55,7 @@ def fine_tune(
     Tokens are kept in the folder `tokens`, which runs share, or else in `work`. Code of the base's own runs with `remote_code`.
     """
     keep_few_shapes()
+    take_own_gpu()
     check_reporters(params)
     check_plan(base, params, remote_code)
     loaded = open_for_training(base, params, remote_code)
