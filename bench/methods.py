@@ -2,19 +2,23 @@
 
     python -m bench.methods --splits data/splits --minutes 8          # ends with a table and one JSON line
 
-Each method is a process of its own. How many updates its minutes hold is measured first (as `doctune estimate` does), and the
-schedule is laid over so many. Knobs are those of presets/k8s-small.yaml but for the learning rate: adapters begin at
-nothing and take a higher one. The checkpoint with the least validation loss translates the test rows.
+Each method is a process of its own. Its minutes, evaluations among them, are counted from the first step, and the learning rate's
+warm-up and cosine are laid over them, whatever number of updates they hold. Knobs are those of presets/k8s-small.yaml but for
+the learning rate: adapters begin at nothing and take a higher one. The checkpoint with the least validation loss translates
+the test rows.
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from transformers import TrainerCallback
 
 ROOT = Path(__file__).parents[1]
 LOW_RANK = {"learning_rate": 2e-3}
@@ -27,6 +31,34 @@ METHODS: dict[str, dict[str, Any]] = {
     "QLoRA r 8": {"method": "qlora", "r": 8, **LOW_RANK},
 }
 EVALUATIONS = 6
+NEVER = 1_000_000  # updates: the clock ends a training, and asks for its evaluations
+
+
+class ByTheClock(TrainerCallback):
+    """Ends a training after `seconds`, with so many evaluations on the way, and lays warm-up and cosine over them."""
+
+    def __init__(self, seconds: float, peak: float, warm_up: float) -> None:
+        self.seconds, self.peak, self.warm_up = seconds, peak, warm_up
+        self.began, self.evaluations = 0.0, 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.began = time.perf_counter()
+
+    def share(self) -> float:
+        return min(1.0, (time.perf_counter() - self.began) / self.seconds)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
+        past = (self.share() - self.warm_up) / (1 - self.warm_up)
+        rate = 1 + past * (1 - self.warm_up) / self.warm_up if past < 0 else (1 + math.cos(math.pi * past)) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = self.peak * rate
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        share = self.share()
+        if int(share * EVALUATIONS) > self.evaluations:
+            self.evaluations = int(share * EVALUATIONS)
+            control.should_evaluate = control.should_save = True
+        control.should_training_stop = share == 1
 
 
 def one(name: str, splits: Path, base: Path, minutes: float) -> dict[str, Any]:
@@ -56,7 +88,6 @@ def train(knobs: dict[str, Any], splits: Path, base: Path, minutes: float, out: 
     from doctune.files import read_jsonl
     from doctune.models import save_model
     from doctune.params import effective
-    from doctune.training.estimate import estimate
     from doctune.training.run import fine_tune
     from doctune.training.watching import measured
 
@@ -64,19 +95,17 @@ def train(knobs: dict[str, Any], splits: Path, base: Path, minutes: float, out: 
     lora = params.lora.model_copy(update={"r": knobs.get("r", 8), "alpha": 2 * knobs.get("r", 8)})
     rest = {key: value for key, value in knobs.items() if key != "r"}
     params = params.model_copy(update={"lora": lora, **rest})
+    params = params.model_copy(update={"max_steps": NEVER, "eval_steps": NEVER, "patience": 0})
     rows, valid = (read_jsonl(splits / f"{part}.jsonl") for part in ("train", "valid"))
-    cost = estimate(base, rows, valid, params)
-    updates = max(EVALUATIONS, round(cost.plan.updates * minutes / 60 / cost.hours))
-    params = params.model_copy(update={"max_steps": updates, "eval_steps": max(1, updates // EVALUATIONS)})
+    clock = ByTheClock(60 * minutes, params.learning_rate, params.warmup_ratio)
     with tempfile.TemporaryDirectory(prefix="doctune-bench-") as scratch:
-        began = time.perf_counter()
-        trained = fine_tune(base, rows, valid, params, Path(scratch) / "run", [])
-        seconds = time.perf_counter() - began
+        trained = fine_tune(base, rows, valid, params, Path(scratch) / "run", [clock])
+        seconds = time.perf_counter() - clock.began
     save_model(trained.loaded, out)
     took = measured(trained.history)
     return {
         "minutes": round(seconds / 60, 2),
-        "updates": updates,
+        "updates": trained.facts["steps"],
         "learning_rate": params.learning_rate,
         "tokens_per_second": round(took["tokens_per_second"]),
         "peak_memory_mb": round(took["peak_memory_mb"]),
@@ -88,7 +117,7 @@ def train(knobs: dict[str, Any], splits: Path, base: Path, minutes: float, out: 
 def table(results: list[dict[str, Any]]) -> str:
     from doctune.tables import markdown_table
 
-    header = ("method", "BLEU", "chrF", "minutes", "updates", "tokens/s", "peak memory, MB", "weights that learn")
+    header = ("method", "BLEU", "chrF", "minutes", "updates", "tokens/s", "peak memory, MiB", "weights that learn")
     cells = [
         (
             found["method"],
