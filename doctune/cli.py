@@ -55,7 +55,7 @@ def configure_project(
     from doctune.params import configure
     from flows.checkout import only_flow_run
 
-    with only_flow_run(Path.cwd()):  # it reads params.yaml stage by stage
+    with only_flow_run(Path.cwd()):  # which would read params.yaml half way through
         configure(preset, overrides or [])
 
 

@@ -32,12 +32,7 @@ from doctune.training.params import TrainParams
 
 BUDGET = ("train.epochs", "train.max_steps", "train.eval_steps")  # the sweep's own epochs, max_steps, evaluations
 YARDSTICK = ("train.max_length", "train.trim_vocabulary", "train.loss")  # they decide what a validation loss is of
-UNUSED = (
-    "train.patience",
-    "train.choose_by",
-    "train.reporters",
-    "train.price_per_hour",
-)  # no trial's loss hangs on them
+UNUSED = ("train.patience", "train.choose_by", "train.reporters", "train.price_per_hour")  # by a trial
 
 Number = Annotated[int | float, Field(allow_inf_nan=False)]
 
