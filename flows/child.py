@@ -21,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from doctune.machine import PR_SET_PDEATHSIG
+
 GRACE_SECONDS = 10.0
 PROGRESS_SECONDS = 5.0
 _LONGEST_LINE = 20_000
@@ -108,7 +110,7 @@ def end(process: "subprocess.Popen[bytes]") -> int:
 def end_with_parent() -> None:
     """Ask Linux for SIGTERM when this process's parent ends: a run whose worker is gone stops its own children."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def run_child(

@@ -15,6 +15,7 @@ from pathlib import Path
 from doctune.errors import DoctuneError
 from doctune.extra.params import BackTranslation, ExtraParams
 from doctune.files import hash_path, hash_text, read_json, write_json
+from doctune.models import is_adapter
 from doctune.text import flatten, has_cjk, match_key
 
 Translate = Callable[[Sequence[str]], list[str]]
@@ -30,12 +31,12 @@ def back_translate(source: BackTranslation, params: ExtraParams, texts: Sequence
     """English of Chinese texts, in their order, by the source's model; `work` keeps answers from one run to the next."""
     model, base = params.inside(source.model), params.inside(source.base) if source.base else None
     for folder in filter(None, (model, base)):
-        if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
+        if not (folder / "config.json").is_file() and not is_adapter(folder):
             raise DoctuneError(
                 f"extra source {source.name}: {folder} is no model folder (it has no config.json); put a "
                 "Chinese-to-English model there, made as the stage `base` makes one"
             )
-    if base is None and (model / "adapter_config.json").is_file():
+    if base is None and is_adapter(model):
         raise DoctuneError(
             f"extra source {source.name}: {model} holds an adapter; say where its base model is (base: ...)"
         )

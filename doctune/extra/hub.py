@@ -9,7 +9,7 @@ kept in its cache, so that a second run, or one after a kill, downloads nothing 
 from collections.abc import Iterator
 from typing import Any
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.extra.params import HubSource
 
 
@@ -30,10 +30,10 @@ def hub_rows(source: HubSource) -> Iterator[dict[str, Any]]:
         builder.download_and_prepare()
         found = builder.as_dataset(split=source.split)
     except (datasets.exceptions.DatasetsError, HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
-        why = " ".join(f"{error} ({error.__cause__})".split() if error.__cause__ else str(error).split())
+        why = one_line(f"{error} ({error.__cause__})" if error.__cause__ else error)
         raise DoctuneError(
             f"extra source {source.name}: could not load {source.hub_id} at {source.revision[:12]} from the hub: "
-            f"{why[:300]}; check hub_id, revision, config, split, the network, HF_ENDPOINT and HF_TOKEN"
+            f"{why}; check hub_id, revision, config, split, the network, HF_ENDPOINT and HF_TOKEN"
         ) from error
     yield from found
 

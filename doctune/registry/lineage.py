@@ -52,7 +52,9 @@ class Files:
 
     @property
     def is_adapter(self) -> bool:
-        return (self.model / "adapter_config.json").is_file()
+        from doctune.models import is_adapter
+
+        return is_adapter(self.model)
 
 
 def model_hash(files: Files) -> str:
