@@ -176,6 +176,14 @@ def marian_flops(pairs: list[list[list[int]]]) -> float:
     return 6 * (encoder * source + decoder * answer) / (source + answer)
 
 
+def qwen_flops(pairs: list[list[list[int]]]) -> float:
+    """The same of Qwen2's shape with LoRA: four a weight of the base, which has no gradient of its own, as adapters hardly count."""
+    source, answer = (sum(map(len, side)) for side in zip(*pairs, strict=True))
+    tokens = PROMPT * len(pairs) + source + answer
+    body = 8 * (2 * 512**2 + 2 * 512 * 128 + 3 * 512 * 2816)
+    return 4 * (body + QWEN_VOCABULARY * 512 * answer / tokens)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=Path, default=ROOT / "data/splits/train.jsonl")
@@ -185,6 +193,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a file that keeps what was measured, to go on from")
     parser.add_argument("--without-loss", action="store_true", help="leave the longer run out")
     options = parser.parse_args()
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # every side trains on the processor
     from bench.sides.common import WARM_UP
     from doctune.training.precision import fastest
 
@@ -230,6 +239,7 @@ def main() -> None:
             "precision": precision,
             "rounds": options.rounds,
             "marian_share_of_roof": round(speed["marian_doctune"] * marian_flops(pairs) / 1e9 / roof[precision], 3),
+            "qwen_share_of_roof": round(speed["qwen_doctune"] * qwen_flops(pairs) / 1e9 / roof[precision], 3),
         }
         if not options.without_loss:
             judged = [str(LOSS_UPDATES), "--judged"]

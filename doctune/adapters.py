@@ -56,6 +56,10 @@ class _InForce:
     def device(self) -> Any:
         return self.model.device
 
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
     def generate(self, **inputs: Any) -> Any:
         with self.lock:
             self.model.set_adapter(self.slot, inference_mode=True)

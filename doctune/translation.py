@@ -4,6 +4,7 @@ translator = load_translator(Path("models/tuned"), Path("models/base"))
 translator.translate(["Pods are the smallest unit."])       # -> ["Pod 是最小的单元。"]
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from doctune.models import Loaded, load_model
-from doctune.prompts import TRANSLATE, Recipe, end_id, finish, prepare, prompt_ids
+from doctune.prompts import TRANSLATE, Recipe, cut, end_id, finish, prepare, prompt_ids
 from doctune.section import Section
 
 ANSWER_RATIO, ANSWER_SLACK = 2, 16  # an answer may take 2n + 16 tokens for n source tokens; longer ones are loops
@@ -45,15 +46,27 @@ class Translator:
         """Chinese for each English text, in order; `progress(done, total)` is called after each batch.
 
         With the task `term` a text is a term, and its rendering is asked for (see `doctune.prompts.templates`).
+        What is longer than an encoder-decoder's positions is cut there, and a warning says so.
         """
         sources = [prepare(self.recipe, text) for text in texts]
         prompts = [prompt_ids(self.tokenizer, self.recipe, source.text, task) for source in sources]
+        positions = (self.seq2seq and getattr(self.model.config, "max_position_embeddings", None)) or sys.maxsize
+        if longer := sum(len(ids) > positions for ids in prompts):
+            print(
+                f"doctune: warning: {longer} of {len(texts)} texts are longer than the {positions} tokens that this model reads; "
+                "they are cut there",
+                file=sys.stderr,
+                flush=True,
+            )
+            prompts = [cut(ids, positions) for ids in prompts]
         lengths = [
             len(self.tokenizer(source.text, add_special_tokens=False, verbose=False)["input_ids"]) for source in sources
         ]
         answers, done = [""] * len(texts), 0
         for batch in _batches(prompts, self.params.batch_tokens):
-            limits = [min(self.params.max_new_tokens, ANSWER_RATIO * lengths[i] + ANSWER_SLACK) for i in batch]
+            limits = [
+                min(self.params.max_new_tokens, ANSWER_RATIO * lengths[i] + ANSWER_SLACK, positions - 1) for i in batch
+            ]
             for index, ids, limit in zip(
                 batch, self._generate([prompts[i] for i in batch], max(limits)), limits, strict=True
             ):

@@ -60,6 +60,14 @@ def test_each_answers_as_it_does_alone_there_and_back(base: Path, trained: dict[
         assert held[name].recipe == load_model(trained[name], base).recipe
 
 
+def test_each_answers_as_it_does_alone_on_an_encoder_decoder(tmp_path: Path) -> None:
+    base = tiny_marian(tmp_path / "base")
+    folders = make(base, tmp_path / "adapters")
+    adapters = load_adapters(base, {name: folders[name] for name in ALIKE}, FEW)
+    for name in ALIKE:
+        assert adapters.use(name).translate(TEXTS) == load_translator(folders[name], base, FEW).translate(TEXTS)
+
+
 def test_the_base_is_held_once(base: Path, trained: dict[str, Path]) -> None:
     adapters = load_adapters(base, {name: trained[name] for name in ALIKE}, FEW)
     whole = load_model(base).model.num_parameters()

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 import doctune
 from doctune.errors import DoctuneError
 from doctune.models import Loaded, load_model
-from doctune.prompts import IGNORED, Example, Recipe, encode_pair
+from doctune.prompts import IGNORED, INSTRUCTIONS, TERM, TRANSLATE, Example, Recipe, encode_pair
 from doctune.training import tokens
 from doctune.training.data import Batching, EncodedPairs, Examples, collate, costs, make_sampler
 from doctune.training.loss import answer_logits
@@ -56,6 +56,16 @@ def loaded(bases) -> dict[str, Loaded]:
 
 def plain(example: Example) -> Example:
     return Example(list(example.input_ids), list(example.labels), example.source_cut, example.answer_cut)
+
+
+def test_a_row_s_task_reaches_its_tokens(loaded, tmp_path):
+    qwen = loaded["qwen"]
+    asked = [{"en": "Taint", "zh": "污点"}, {"en": "Taint", "zh": "污点", "task": "term"}]
+    made = EncodedPairs(qwen.tokenizer, qwen.recipe, asked, 512, tmp_path)
+    prompts = [qwen.tokenizer.decode(example.input_ids) for example in map(made.__getitem__, range(2))]
+    for task, prompt in zip((TRANSLATE, TERM), prompts, strict=True):
+        assert INSTRUCTIONS[task] in prompt and prompt.count("Taint") == 1
+    assert INSTRUCTIONS[TRANSLATE] != INSTRUCTIONS[TERM]
 
 
 # Batches

@@ -48,7 +48,7 @@ def test_loss_and_gradients_are_those_of_cross_entropy(bases, monkeypatch, name,
     logits, targets = answer_logits(model, batch)
     wanted = F.cross_entropy(logits, targets, label_smoothing=smoothing)
     expected = gradients(model, wanted)
-    monkeypatch.setattr(module, "_AT_ONCE", rows)  # 20 rows of 600 tokens
+    monkeypatch.setattr(module, "AT_ONCE", rows)  # 20 rows of 600 tokens
     if light:
         lighten(model)
     loss = answer_loss(model, batch, smoothing)

@@ -79,6 +79,19 @@ def test_beams_of_the_int8_model(marian: Made, beams: int) -> None:
 
 
 @pytest.mark.slow
+def test_a_text_longer_than_the_positions_is_cut_there_and_said(
+    marian: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for translator in (load_translator(marian.base, None, DECODING), load(marian.int8)):
+        positions = translator.model.config.max_position_embeddings
+        capsys.readouterr()
+        translator.translate(SOURCES[:1])
+        assert not capsys.readouterr().err
+        assert len(translator.translate([SOURCES[0], "pod " * (positions + 1)])) == 2
+        assert f"1 of 2 texts are longer than the {positions} tokens that this model reads" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_int8_keeps_bleu_within_the_limit(made: Made) -> None:
     parity = compare(made.answers, made.answers, load(made.int8).translate(SOURCES), made.answers)
     assert parity.bleu_loss < 10, "24 short rows: a word is worth more than a point"

@@ -22,7 +22,7 @@ from doctune.training.data import Batching, EncodedPairs, collate
 from doctune.training.loss import answer_logits
 from doctune.training.meter import Meter
 from doctune.training.precision import number_format
-from doctune.training.run import fine_tune
+from doctune.training.run import fine_tune, run_training
 from doctune.training.trainer import TranslationTrainer
 from tests.test_training import params
 from tests.tiny import ROWS, tiny_marian, tiny_qwen
@@ -323,15 +323,81 @@ def test_without_patience_it_goes_on(bases, tmp_path):
     assert trained.facts["steps"] == 40 and not trained.facts["stopped_early"]
 
 
-def test_a_loss_that_is_no_number_is_told(bases, tmp_path):
-    with pytest.raises(DoctuneError, match="the validation loss was never a number, lastly nan"):
-        broken = load_model(bases["marian"])
-        with torch.no_grad():
-            broken.model.get_input_embeddings().weight.fill_(float("nan"))
-        from doctune.training.run import run_training
+def test_a_loss_that_is_no_number_is_told_and_told_again(bases, tmp_path):
+    broken = load_model(bases["marian"])
+    with torch.no_grad():
+        broken.model.get_input_embeddings().weight.fill_(float("nan"))
+    data = EncodedPairs(broken.tokenizer, broken.recipe, ROWS, 128, tmp_path / "tokens")
+    settings = params(max_steps=9, eval_steps=1)
+    for _ in range(2):  # the second finds the checkpoint of a run that has ended, and no best one
+        with pytest.raises(DoctuneError, match="no validation loss was a number by step 1, where training ended"):
+            run_training(broken, data, data, settings, tmp_path, [])
+    assert last_checkpoint(tmp_path)
 
-        data = EncodedPairs(broken.tokenizer, broken.recipe, ROWS, 128, tmp_path / "tokens")
-        run_training(broken, data, data, params(max_steps=2), tmp_path, [])
+
+class Break(TrainerCallback):
+    """Spoils the weights after some steps, as a learning rate does that is too high."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        if state.global_step == self.after:
+            with torch.no_grad():
+                model.get_input_embeddings().weight.fill_(float("nan"))
+
+
+def test_a_run_that_diverges_ends_there_and_keeps_its_best(bases, tmp_path, capsys):
+    settings = params(max_steps=60, eval_steps=4)
+    trained = fine_tune(bases["marian"], ROWS, ROWS[:4], settings, tmp_path, [Break(after=5)])
+    assert trained.facts["steps"] == 8 and trained.facts["best_step"] == 4 and trained.facts["stopped_early"]
+    assert all(torch.isfinite(weight).all() for weight in trained.loaded.model.parameters())
+    assert "diverged by step 8 (eval_loss nan): training ends here" in capsys.readouterr().out
+    again = fine_tune(bases["marian"], ROWS, ROWS[:4], settings, tmp_path, [])
+    assert again.facts == trained.facts
+
+
+def test_a_training_loss_that_is_no_number_ends_the_run_before_an_evaluation(bases, tmp_path, capsys):
+    settings = params(max_steps=60, eval_steps=12)
+    trained = fine_tune(bases["marian"], ROWS, ROWS[:4], settings, tmp_path, [Break(after=13)])
+    assert trained.facts["steps"] == 20 and trained.facts["best_step"] == 12, "every 10 steps the loss is logged"
+    assert capsys.readouterr().out.count("diverged by step 20 (loss nan)") == 1
+    assert trained.history[-1]["step"] == 20 and "eval_loss" in trained.history[-2]
+    over = Watch()
+    assert fine_tune(bases["marian"], ROWS, ROWS[:4], settings, tmp_path, [over]).facts == trained.facts
+    assert not over.evaluated, "it is not trained again to diverge again"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), id="a GPU, as PyTorch says it"
+        ),
+        pytest.param(
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), id="a CPU's allocator"
+        ),
+    ],
+)
+def test_full_memory_is_said_in_a_line(bases, tmp_path, error):
+    class Full(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 2:
+                raise error
+
+    with pytest.raises(
+        DoctuneError, match=r"^the memory was full in step 3 \(.*memory.*\); lower batch_tokens, or set"
+    ):
+        fine_tune(bases["marian"], ROWS, ROWS[:4], params(), tmp_path, [Full()])
+
+
+def test_another_error_of_the_runtime_stays_a_bug(bases, tmp_path):
+    class Bug(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        fine_tune(bases["marian"], ROWS, ROWS[:4], params(), tmp_path, [Bug()])
 
 
 @pytest.mark.parametrize(
@@ -418,10 +484,17 @@ def test_compiling_wants_a_compiler(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["marian", "qwen"])
-def test_a_compiled_run_is_the_same_run(bases, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        pytest.param("marian", {}, id="marian"),
+        pytest.param("qwen", {}, id="qwen"),
+        pytest.param("qwen", {"packing": True}, id="qwen, packed: its mask is made inside what is compiled"),
+    ],
+)
+def test_a_compiled_run_is_the_same_run(bases, tmp_path, name, more):
     """Losses within 1e-4 of the eager run's; a checkpoint of either is one of the other."""
-    settings = {"max_steps": 6, "eval_steps": 3}
+    settings = {"max_steps": 6, "eval_steps": 3, **more}
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     eager_run = fine_tune(bases[name], ROWS, ROWS[:4], params(**settings), tmp_path / "eager", [])
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before

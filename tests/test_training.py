@@ -1,12 +1,15 @@
 """Training: the loss at answer positions, resuming, checkpoints."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import TrainerState
 
 from doctune.files import hash_path
 from doctune.models import load_model
@@ -108,6 +111,19 @@ def test_a_checkpoint_that_was_cut_off_is_left_behind(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-4"]
 
 
+def test_of_several_processes_all_must_have_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for step, ranks in ((4, (0, 1)), (8, (0,))):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}), encoding="utf-8")
+        for rank in ranks:
+            torch.save({"cpu": torch.get_rng_state()}, folder / f"rng_state_{rank}.pth")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    (tmp_path / "checkpoint-4" / "rng_state_1.pth").write_bytes(b"PK\x03\x04 cut off")
+    assert last_checkpoint(tmp_path) is None
+
+
 def test_old_runs_are_pruned_and_one_s_own_never(tmp_path):
     for name in "abcde":
         (tmp_path / name).mkdir()
@@ -115,8 +131,28 @@ def test_old_runs_are_pruned_and_one_s_own_never(tmp_path):
     assert (tmp_path / "a").exists() and len(list(tmp_path.iterdir())) == 3
 
 
+def interrupted(folder: Path, age: int, steps: int) -> Path:
+    """A run of 8 steps with a checkpoint after some of them, `age` seconds old."""
+    state = folder / f"checkpoint-{steps}" / "trainer_state.json"
+    state.parent.mkdir(parents=True)
+    TrainerState(global_step=steps, max_steps=8).save_to_json(str(state))
+    os.utime(folder, (time.time() - age,) * 2)
+    return folder
+
+
+def test_an_interrupted_run_outlasts_those_that_ended(tmp_path, capsys):
+    oldest = interrupted(tmp_path / "i", 100, steps=4)
+    ended = [interrupted(tmp_path / name, age, steps=8) for age, name in enumerate("abcd")]
+    prune_runs(tmp_path, ended[0])
+    assert set(tmp_path.iterdir()) == {ended[0], ended[1], oldest} and not capsys.readouterr().out
+    newer = [interrupted(tmp_path / name, age, steps=4) for age, name in enumerate("jk")]
+    prune_runs(tmp_path, ended[0])
+    assert set(tmp_path.iterdir()) == {ended[0], *newer}
+    assert f"interrupted training are removed, as later ones were interrupted too: {oldest}" in capsys.readouterr().out
+
+
 def test_a_base_is_only_read(bases, tmp_path):
-    before = hash_path(bases["marian"])
     shutil.copytree(bases["marian"], tmp_path / "copy")
+    before = hash_path(tmp_path / "copy")
     fine_tune(tmp_path / "copy", ROWS, ROWS[:8], params(max_steps=1, eval_steps=1), tmp_path / "work", [])
-    assert hash_path(bases["marian"]) == before and not list((tmp_path / "copy").glob("checkpoint*"))
+    assert hash_path(tmp_path / "copy") == before

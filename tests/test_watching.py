@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from doctune.errors import DoctuneError
 from doctune.progress import MOST_POINTS, clock, progress_file, read_progress, report_progress, thinned
 from doctune.prompts import IGNORED, Example
+from doctune.training import run
 from doctune.training.data import collate
 from doctune.training.meter import Meter, count_tokens, peak_memory
 from doctune.training.reporters import check_reporters
@@ -25,6 +26,7 @@ from doctune.training.run import fine_tune
 from doctune.training.trainer import perplexity
 from doctune.training.watching import CURVES, ProgressFile, curve, in_words, measured, write_curves
 from flows.progress import description
+from tests.test_trainer import Watch
 from tests.test_training import params
 from tests.tiny import ROWS, tiny_marian, tiny_qwen
 
@@ -246,6 +248,20 @@ def test_tensorboard_gets_the_curves(marian, tmp_path, monkeypatch):
     assert point.step == 4 and point.value == pytest.approx(trained.history[-2]["eval_loss"], rel=1e-5)
 
 
+@needs_tensorboard
+def test_tensorboard_shows_a_resumed_run_once(marian, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "LOG_STEPS", 1)
+    settings = params(max_steps=8, eval_steps=4, reporters=["tensorboard"])
+    with pytest.raises(KeyboardInterrupt):  # after the checkpoint of step 4 and the points of steps 5 and 6
+        fine_tune(marian, ROWS, ROWS[:8], settings, tmp_path / "work", [Watch(kill_at=7)])
+    fine_tune(marian, ROWS, ROWS[:8], settings, tmp_path / "work", [])
+    events = EventAccumulator(str(tmp_path / ".doctune" / "tensorboard" / "work")).Reload()
+    assert [point.step for point in events.Scalars("train/loss")] == list(range(1, 9))
+
+
 @needs_wandb
 def test_wandb_wants_a_login_unless_it_is_offline(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -282,6 +298,8 @@ wandb.finish()
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    (number,) = {path.stem.removeprefix("run-") for path in (tmp_path / ".doctune" / "wandb").glob("*/run-*.wandb")}
+    assert (tmp_path / "work" / "wandb_run").read_text(encoding="utf-8") == number, "a resumed run goes on as the same"
     summary = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     assert {"train/loss", "eval/loss", "eval/perplexity", "train/tokens_per_second"} <= summary.keys()
     assert list((tmp_path / ".doctune" / "wandb").glob("offline-run-*/run-*.wandb"))

@@ -40,8 +40,11 @@ class Timed(Clock):
 class Ids:
     """What the trainer asks of a tokenizer."""
 
-    def __init__(self, pad: int) -> None:
-        self.pad_token_id = pad
+    def __init__(self, pad: int, size: int) -> None:
+        self.pad_token_id, self.size = pad, size
+
+    def __len__(self) -> int:
+        return self.size
 
     def save_pretrained(self, folder: str) -> None:
         """Nothing to keep."""
@@ -93,7 +96,9 @@ def main() -> None:
     ]
     recipe = Recipe(template="plain", placeholders=False, links={}, target_prefix="")
     with tempfile.TemporaryDirectory() as work, suppress(StopIteration):
-        run_training(Loaded(model, Ids(task.pad), recipe), data[0], data[1], params, Path(work), [clock])
+        run_training(
+            Loaded(model, Ids(task.pad, model.config.vocab_size), recipe), data[0], data[1], params, Path(work), [clock]
+        )
     say(clock, model, task, judged)
 
 

@@ -111,13 +111,13 @@ def encode_pair(
     prompt, labels = prompt_ids(tokenizer, recipe, source.text, task), template.answer(tokenizer, answer)
     if template.seq2seq:
         return Example(
-            _cut(prompt, max_length), _cut(labels, max_length), len(prompt) > max_length, len(labels) > max_length
+            cut(prompt, max_length), cut(labels, max_length), len(prompt) > max_length, len(labels) > max_length
         )
     ids = prompt + labels
     masked = [IGNORED] * len(prompt) + labels
     return Example(ids[:max_length], masked[:max_length], len(prompt) > max_length, len(ids) > max_length)
 
 
-def _cut(ids: list[int], length: int) -> list[int]:
-    """Keep the closing token, which tells the model where a text ends."""
+def cut(ids: list[int], length: int) -> list[int]:
+    """At most `length` of an encoder-decoder's ids, the closing one among them: it tells the model where a text ends."""
     return ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]

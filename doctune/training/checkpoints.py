@@ -5,23 +5,35 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
+
+from doctune.training.processes import processes
 
 KEPT_RUNS = 3
 
 
 def last_checkpoint(work: Path) -> str | None:
-    """The newest whole checkpoint. The Trainer writes its state last; a folder without it was cut off and is removed."""
+    """The newest whole checkpoint. The Trainer writes its state last; a folder without it was cut off and is removed.
+
+    Of several processes each writes its random numbers, and only the first the state: all must be there.
+    """
     found = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
     for checkpoint in found:
         try:
             json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-            return str(checkpoint)
+            if all(zipfile.is_zipfile(checkpoint / name) for name in _random_numbers()):
+                return str(checkpoint)
         except (OSError, json.JSONDecodeError):
-            print(f"{checkpoint.name} was cut off while it was written; it is removed", flush=True)
-            shutil.rmtree(checkpoint)
+            pass
+        print(f"{checkpoint.name} was cut off while it was written; it is removed", flush=True)
+        shutil.rmtree(checkpoint)
     return None
+
+
+def _random_numbers() -> list[str]:
+    return [f"rng_state_{number}.pth" for number in range(processes())] if processes() > 1 else []
 
 
 def has_ended(state: Any) -> bool:
@@ -31,9 +43,20 @@ def has_ended(state: Any) -> bool:
 
 
 def prune_runs(root: Path, keep: Path) -> None:
-    """Remove the checkpoints of all but the newest few runs under `root` (and never those of `keep`)."""
-    runs = sorted(
-        (p for p in root.iterdir() if p.is_dir() and p != keep), key=lambda p: p.stat().st_mtime, reverse=True
-    )
-    for old in runs[KEPT_RUNS - 1 :]:
+    """Remove the checkpoints of all but a few runs under `root` (and never those of `keep`): those that can go on stay longest."""
+    runs = [(_can_go_on(path), path.stat().st_mtime, path) for path in root.iterdir() if path.is_dir() and path != keep]
+    for can_go_on, _, old in sorted(runs, reverse=True)[KEPT_RUNS - 1 :]:
+        if can_go_on:
+            print(f"the checkpoints of an interrupted training are removed, as later ones were interrupted too: {old}")
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _can_go_on(work: Path) -> bool:
+    """Whether a training was interrupted after a checkpoint."""
+    from transformers import TrainerState
+
+    states = sorted(work.glob("checkpoint-*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    try:
+        return bool(states) and not has_ended(TrainerState.load_from_json(str(states[-1])))
+    except (OSError, ValueError, TypeError):  # cut off, or of another version
+        return False

@@ -28,7 +28,7 @@ def check_plan(base: Path, params: TrainParams, remote_code: bool = False, secti
     model = skeleton(base, remote_code)
     check_length(model, params.max_length, f"{section}.max_length")
     check_method(model, params)
-    need = estimate(measure(with_method(model, params), params), params, number_format(params) == "bf16")
+    need = estimate(measure(with_method(model, params), params), params, number_format(params) != "fp32")
     available = available_memory(params.processes)
     check_memory(need, available, section)
     print(f"memory: {need.text} of {available / 1e9:.1f} GB available", flush=True)

@@ -20,7 +20,7 @@ from doctune.training.embeddings import shared_gradient
 
 SAME = 1e-3  # of the logits' spread: what two ways to them may differ by, rounding
 _STRIP = 8  # rows of logits that stay in the cache while they become a gradient
-_AT_ONCE = 1 << 27  # logits held together
+AT_ONCE = 1 << 27  # logits held together
 
 
 def answer_loss(model: Any, batch: dict[str, Any], label_smoothing: float = 0.0, mean: bool = True) -> torch.Tensor:
@@ -135,7 +135,7 @@ class _CrossEntropy(torch.autograd.Function):
         of_hidden = torch.empty_like(hidden) if asked[0] else None
         of_weight: torch.Tensor | None = None
         of_bias = torch.zeros_like(bias, dtype=torch.float32) if asked[2] and bias is not None else None
-        rows = max(_STRIP, _AT_ONCE // len(weight))
+        rows = max(_STRIP, AT_ONCE // len(weight))
         for at in range(0, len(hidden), rows):
             some = hidden[at : at + rows]
             logits = some @ matrix.T

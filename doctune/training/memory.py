@@ -1,18 +1,19 @@
 """How much memory a run will take, told from the base's shape before a weight of it is read.
 
     shape = measure(with_method(skeleton(base), params), params)
-    need = estimate(shape, params, bf16=True)
+    need = estimate(shape, params, half=True)
     need.total                     # bytes: weights, gradients, optimizer, activations, logits, other
 
 With P weights, T of them learning and Q held in 4 bits, t padded tokens in the largest batch and V pieces in the vocabulary:
 
-    weights      4 (P - Q) + 0.516 Q       float32; NF4 with scales quantised too (Dettmers et al. 2023); 1.6 more in bfloat16
+    weights      4 (P - Q) + 0.516 Q       float32; NF4 with scales quantised too (Dettmers et al. 2023); 1.6 more in 16 bits
                                            for each weight of a linear layer, whose copy autocast keeps for the backward pass
     gradients    4 T
     optimizer    8 T                       AdamW's two averages
     activations  t (A a + B b)             numbers a token that layers keep for the backward pass: A those of the base's linear
                                            layers, in and out, B those of the adapters' own; a and b bytes each
-    logits       t/2 V l                   an answer is about half of the tokens; l bytes a logit
+    logits       min(t/2 V, 2^27) l        an answer is about half of the tokens; l bytes a logit. All at once only where the
+                                           loss cannot do with a part: one's own, or an adapter on the output layer
     other        0.15 GB
 
 Of an encoder-decoder's tokens half pass through each side, so A and B are halved. With gradient checkpointing only the input of
@@ -30,6 +31,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from doctune.training.loss import AT_ONCE
 from doctune.training.methods import count_parameters
 from doctune.training.params import TrainParams
 
@@ -38,12 +40,12 @@ NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a scale of 8 bits to 64 weights, on
 
 # Fitted to the peak memory of 27 runs on Marian and Qwen2 shapes of 8 to 102 M parameters, every method, float32 and bfloat16,
 # with and without checkpointing; 25 of them come out within 15 %, and all within 20 %.
-INNER = {False: 2.9, True: 1.5}  # bytes a value of the base's layers keeps, in float32 and with bfloat16 autocast
+INNER = {False: 2.9, True: 1.5}  # bytes a value of the base's layers keeps, in float32 and with autocast to 16 bits
 LORA = {False: 8.1, True: 5.1}  # of LoRA's: its input in float32, dropped out, and the mask
 DORA = 5.5  # more than LoRA's: both directions' results
 IA3 = 6.0
 LOGIT = 10.4  # the logits, their logarithms, and the gradient of these
-BF16_COPY = 1.6
+HALF_COPY = 1.6
 OTHER = 150_000_000  # what libraries take once they work
 
 
@@ -67,6 +69,7 @@ class Shape(NamedTuple):
     widest: Values  # of the layer with most
     vocabulary: int
     sides: int  # 2: an encoder and a decoder
+    plain_output: bool  # nothing lies on the output layer
 
 
 class Need(NamedTuple):
@@ -119,15 +122,19 @@ def measure(model: Any, params: TrainParams) -> Shape:
         widest=max((_values(layer, output) for layer in layers), default=Values(0, 0)),
         vocabulary=base.config.vocab_size,
         sides=2 if base.config.is_encoder_decoder else 1,
+        plain_output=type(base.get_output_embeddings()) is torch.nn.Linear,
     )
 
 
-def estimate(shape: Shape, params: TrainParams, bf16: bool) -> Need:
-    """The bytes that training will take at its peak, beside what the process has before."""
+def estimate(shape: Shape, params: TrainParams, half: bool) -> Need:
+    """The bytes that training will take at its peak, beside what the process has before; `half`: it computes in 16 bits."""
     tokens = max(params.batch_tokens, params.max_length * shape.sides)  # a longer example is a batch by itself
-    inner = INNER[bf16]
-    beside = IA3 if params.method == "ia3" else LORA[bf16] + (DORA if params.method == "dora" else 0.0)
-    casts = BF16_COPY * (shape.linear - shape.quantised) if bf16 else 0
+    inner = INNER[half]
+    beside = IA3 if params.method == "ia3" else LORA[half] + (DORA if params.method == "dora" else 0.0)
+    casts = HALF_COPY * (shape.linear - shape.quantised) if half else 0
+    logits = tokens / 2 * shape.vocabulary
+    if shape.plain_output and not params.loss:
+        logits = min(logits, AT_ONCE)
     kept, widest = shape.values, shape.widest
     if params.gradient_checkpointing:
         through = 4 * shape.layers * shape.width / shape.sides + inner * widest.inner + beside * widest.beside
@@ -138,7 +145,7 @@ def estimate(shape: Shape, params: TrainParams, bf16: bool) -> Need:
         gradients=4 * shape.trainable,
         optimizer=8 * shape.trainable,
         activations=round(tokens * through),
-        logits=round(tokens / 2 * shape.vocabulary * LOGIT),
+        logits=round(logits * LOGIT),
         other=OTHER,
     )
 

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from torch.utils.data import Sampler
@@ -24,6 +25,9 @@ from doctune.machine import cores
 
 SHUTDOWN_SECONDS = 8  # for the others to end by themselves; flows stop a stage for good after 10
 AGAIN_SECONDS = 0.05
+WAIT = timedelta(
+    hours=2
+)  # of any process for the others: the first may tokenise for longer than the 10 minutes that GPUs get
 
 
 def rank() -> int:
@@ -190,7 +194,7 @@ def first_alone(do: Callable[[], Any]) -> Any:
         return do()
     from accelerate import PartialState
 
-    with PartialState().main_process_first():
+    with PartialState(timeout=WAIT).main_process_first():
         return do()
 
 

@@ -9,10 +9,13 @@ A reporter that cannot work is refused before anything is loaded. What they writ
 import importlib.util
 import os
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from doctune.errors import DoctuneError
+from doctune.files import whole_file
 from doctune.training.params import TrainParams
+from doctune.training.processes import rank
 
 TENSORBOARD = Path(".doctune") / "tensorboard"
 WANDB = Path(".doctune")  # it makes a folder wandb in it
@@ -34,14 +37,33 @@ def check_reporters(params: TrainParams) -> None:
             )
 
 
-def reporting(params: TrainParams, name: str) -> dict[str, Any]:
-    """What TrainingArguments takes, for a run of that name."""
+def reporting(params: TrainParams, work: Path) -> dict[str, Any]:
+    """What TrainingArguments takes for the run whose checkpoints lie in `work`; one that is resumed goes on as the same W&B run."""
     if "wandb" in params.reporters:
         WANDB.mkdir(exist_ok=True)
         os.environ.setdefault("WANDB_DIR", str(WANDB))
         os.environ.setdefault("WANDB_PROJECT", "doctune")
+        os.environ.setdefault("WANDB_RESUME", "allow")
+        if not rank():  # the process that reports
+            os.environ.setdefault("WANDB_RUN_ID", _wandb_id(work / "wandb_run"))
     return {
-        "report_to": list(params.reporters) or "none",
-        "logging_dir": str(TENSORBOARD / name),
-        "run_name": f"train-{name[:8]}",
+        "report_to": [name for name in params.reporters if name != "tensorboard"] or "none",
+        "run_name": f"train-{work.name[:8]}",
     }
+
+
+def tensorboard(params: TrainParams, name: str, step: int) -> list[Any]:
+    """The Trainer's callback for TensorBoard, where it is asked for. What a killed run wrote after `step` is not shown."""
+    if "tensorboard" not in params.reporters or rank():
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations.integration_utils import TensorBoardCallback
+
+    return [TensorBoardCallback(SummaryWriter(str(TENSORBOARD / name), purge_step=step + 1))]
+
+
+def _wandb_id(path: Path) -> str:
+    if not path.is_file():
+        with whole_file(path) as tmp:
+            tmp.write_text(token_hex(4), encoding="utf-8")
+    return path.read_text(encoding="utf-8")

@@ -8,10 +8,11 @@
 
 import logging
 import sys
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, one_line
 from doctune.models import Loaded
 from doctune.prompts import check_tokenizer
 from doctune.training.checkpoints import has_ended, last_checkpoint
@@ -24,13 +25,14 @@ from doctune.training.packing import check_packing
 from doctune.training.params import TrainParams
 from doctune.training.precision import number_format
 from doctune.training.processes import check_processes, first_alone, take_own_gpu
-from doctune.training.reporters import check_reporters, reporting
+from doctune.training.reporters import check_reporters, reporting, tensorboard
 from doctune.vocabulary import trim
 
 if TYPE_CHECKING:
     from doctune.training.trainer import Arguments
 
 LOG_STEPS = 10
+FULL = ("out of memory", "can't allocate memory")  # of a GPU, of PyTorch's allocator on CPUs
 MUCH_CUT = 0.01  # share of rows cut at max_length from which on a run says so
 
 
@@ -111,7 +113,7 @@ def run_training(
     from doctune.training.custom_loss import load_loss
     from doctune.training.quality import Quality
     from doctune.training.trainer import TranslationTrainer
-    from doctune.training.watching import Clock, LastPoint, PlainLines
+    from doctune.training.watching import Clock, Diverged, LastPoint, PlainLines
 
     keep_few_shapes()
     check_processes(params.processes)
@@ -138,6 +140,7 @@ def run_training(
         quality=quality,
         callbacks=[
             LastPoint(),
+            Diverged(),
             Clock(),
             *([EarlyStoppingCallback(params.patience)] if params.patience else []),
             *([PlainLines()] if arguments.disable_tqdm and not arguments.process_index else []),
@@ -155,9 +158,20 @@ def run_training(
     state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json") if checkpoint else None
     if state and has_ended(state):  # the Trainer would take one step too many
         trainer.state = state
-        trainer._load_best_model()
+        if state.best_model_checkpoint:
+            trainer._load_best_model()
     else:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        for callback in tensorboard(params, work.name, state.global_step if state else 0):
+            trainer.add_callback(callback)
+        try:
+            trainer.train(resume_from_checkpoint=checkpoint)
+        except RuntimeError as error:
+            if not any(words in str(error) for words in FULL):
+                raise
+            raise DoctuneError(
+                f"the memory was full in step {trainer.state.global_step + 1} ({one_line(error, 100)}); lower batch_tokens, or set "
+                "train.gradient_checkpointing: true (with either the training begins anew)"
+            ) from error
     return Trained(loaded, trainer.state.log_history, _facts(loaded, train, valid, params, precision, trainer.state))
 
 
@@ -194,9 +208,11 @@ def _arguments(params: TrainParams, work: Path, precision: str, measure_first: b
         metric_for_best_model="eval_chrf" if params.choose_by == "chrf" else "eval_loss",
         greater_is_better=params.choose_by == "chrf",
         restore_callback_states_from_checkpoint=True,  # how long patience has lasted
+        # It would hide that a run diverged; in fp16 such a step may come by itself, and the scaler skips it.
+        logging_nan_inf_filter=precision == "fp16",
         logging_steps=LOG_STEPS,
         logging_first_step=True,
-        **reporting(params, work.name),
+        **reporting(params, work),
         disable_tqdm=not sys.stderr.isatty(),
         seed=params.seed,
         data_seed=params.seed,
@@ -215,10 +231,10 @@ def _facts(
 ) -> dict[str, Any]:
     """What the stage's report says of a run that has ended."""
     parameters, trainable = count_parameters(loaded.model)
-    evaluations = {int(entry["step"]): entry for entry in state.log_history if "eval_loss" in entry}
+    evaluations = {int(entry["step"]): entry for entry in state.log_history if isfinite(entry.get("eval_loss", nan))}
     if not (best := evaluations.get(state.best_global_step or -1)):
         raise DoctuneError(
-            f"the validation loss was never a number, lastly {evaluations[max(evaluations)]['eval_loss']}; set train.learning_rate lower"
+            f"no validation loss was a number by step {state.global_step}, where training ended; set learning_rate lower"
         )
     return {
         "steps": state.global_step,

@@ -9,6 +9,7 @@ one. grad_norm is that before clipping. What the meter adds is explained in doct
 import csv
 import time
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -100,6 +101,24 @@ class LastPoint(TrainerCallback):
             control.should_evaluate = control.should_save = control.should_log = True
 
 
+class Diverged(TrainerCallback):
+    """Ends a training whose loss is no number any more: no further step makes it one. The best checkpoint so far stays."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        lost = {name: value for name, value in (logs or {}).items() if name in ("loss", "eval_loss")}
+        if all(map(isfinite, lost.values())):
+            return
+        if state.is_world_process_zero and not control.should_training_stop:
+            named = ", ".join(f"{name} {value}" for name, value in lost.items())
+            print(
+                f"diverged by step {state.global_step} ({named}): training ends here; set learning_rate lower",
+                flush=True,
+            )
+        control.should_training_stop = True
+        if "loss" in lost:  # told as an evaluation, and kept as a run that has ended
+            control.should_evaluate = control.should_save = True
+
+
 class Clock(TrainerCallback):
     """Adds `seconds` of training so far (over all resumed parts) to each entry of the trainer's history."""
 
@@ -113,11 +132,13 @@ class Clock(TrainerCallback):
 
 
 def curve(history: Iterable[Mapping[str, float]]) -> list[tuple[int, dict[str, float]]]:
-    """The trainer's history as (step, values by name), one a step in order."""
+    """The trainer's history as (step, values by name), one a step in order; what is no number is left out."""
     rows: dict[int, dict[str, float]] = {}
     for entry in history:
         if {"loss", "eval_loss"} & entry.keys():
-            rows.setdefault(int(entry["step"]), {}).update({k: v for k, v in entry.items() if k in CURVES})
+            rows.setdefault(int(entry["step"]), {}).update(
+                {k: v for k, v in entry.items() if k in CURVES and isfinite(v)}
+            )
     return sorted(rows.items())
 
 
