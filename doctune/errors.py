@@ -1,5 +1,7 @@
 """The one error that people are meant to read: a line that says what was wanted, what was got, what to do."""
 
+import sys
+
 ERROR_PREFIX = "doctune: error: "  # begins that line, so that it is found in a program's output
 
 
@@ -10,6 +12,11 @@ class DoctuneError(Exception):
     """
 
     exit_code = 1
+
+
+def warn(text: str) -> None:
+    """Say on standard error what a program can do without, or did otherwise than asked; it goes on."""
+    print(f"doctune: warning: {text}", file=sys.stderr, flush=True)
 
 
 def one_line(error: object, most: int = 300) -> str:

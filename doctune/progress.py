@@ -7,13 +7,12 @@ It is beside the stage's work, never in its way: one that cannot be written cost
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, warn
 from doctune.files import whole_file
 from doctune.section import Section
 
@@ -53,7 +52,7 @@ def report_progress(
         with whole_file(progress_file(stage), durable=False) as tmp:
             tmp.write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
     except (DoctuneError, OSError) as error:
-        print(f"doctune: warning: {error}; the stage goes on, its progress is not shown", file=sys.stderr)
+        warn(f"{error}; the stage goes on, its progress is not shown")
 
 
 def read_progress(stage: str, root: Path = Path()) -> Progress | None:

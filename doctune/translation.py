@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from doctune.errors import warn
 from doctune.models import Loaded, load_model
 from doctune.prompts import TRANSLATE, Recipe, cut, end_id, finish, prepare, prompt_ids
 from doctune.section import Section
@@ -52,11 +53,8 @@ class Translator:
         prompts = [prompt_ids(self.tokenizer, self.recipe, source.text, task) for source in sources]
         positions = (self.seq2seq and getattr(self.model.config, "max_position_embeddings", None)) or sys.maxsize
         if longer := sum(len(ids) > positions for ids in prompts):
-            print(
-                f"doctune: warning: {longer} of {len(texts)} texts are longer than the {positions} tokens that this model reads; "
-                "they are cut there",
-                file=sys.stderr,
-                flush=True,
+            warn(
+                f"{longer} of {len(texts)} texts are longer than the {positions} tokens that this model reads; they are cut there"
             )
             prompts = [cut(ids, positions) for ids in prompts]
         lengths = [

@@ -131,7 +131,7 @@ def test_old_runs_are_pruned_and_one_s_own_never(tmp_path):
     assert (tmp_path / "a").exists() and len(list(tmp_path.iterdir())) == 3
 
 
-def interrupted(folder: Path, age: int, steps: int) -> Path:
+def checkpointed(folder: Path, age: int, steps: int) -> Path:
     """A run of 8 steps with a checkpoint after some of them, `age` seconds old."""
     state = folder / f"checkpoint-{steps}" / "trainer_state.json"
     state.parent.mkdir(parents=True)
@@ -141,11 +141,11 @@ def interrupted(folder: Path, age: int, steps: int) -> Path:
 
 
 def test_an_interrupted_run_outlasts_those_that_ended(tmp_path, capsys):
-    oldest = interrupted(tmp_path / "i", 100, steps=4)
-    ended = [interrupted(tmp_path / name, age, steps=8) for age, name in enumerate("abcd")]
+    oldest = checkpointed(tmp_path / "i", 100, steps=4)
+    ended = [checkpointed(tmp_path / name, age, steps=8) for age, name in enumerate("abcd")]
     prune_runs(tmp_path, ended[0])
     assert set(tmp_path.iterdir()) == {ended[0], ended[1], oldest} and not capsys.readouterr().out
-    newer = [interrupted(tmp_path / name, age, steps=4) for age, name in enumerate("jk")]
+    newer = [checkpointed(tmp_path / name, age, steps=4) for age, name in enumerate("jk")]
     prune_runs(tmp_path, ended[0])
     assert set(tmp_path.iterdir()) == {ended[0], *newer}
     assert f"interrupted training are removed, as later ones were interrupted too: {oldest}" in capsys.readouterr().out

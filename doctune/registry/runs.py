@@ -7,7 +7,6 @@
 A run that was cut short is taken up where it stopped. One that was lost is made again from the curves that train keeps.
 """
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doctune.curves import read_curves
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, warn
 from doctune.registry.lineage import environment
 from doctune.registry.store import Store, told
 
@@ -47,7 +46,7 @@ class TrainingRun:
             _log_points(self._store, self.run_id, points)
         except DoctuneError as error:
             self.complete = False
-            _warn(f"{error}; training goes on, and the run is completed from its curves afterwards")
+            warn(f"{error}; training goes on, and the run is completed from its curves afterwards")
         self._last |= dict.fromkeys(fresh, step)
 
 
@@ -84,7 +83,7 @@ def training_run(
         try:
             _end(store, training.run_id, status)
         except DoctuneError as error:
-            _warn(f"{error}; the run is completed from its curves afterwards")
+            warn(f"{error}; the run is completed from its curves afterwards")
 
 
 @told
@@ -192,7 +191,3 @@ def _ours(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _warn(text: str) -> None:
-    print(f"doctune: warning: {text}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from typing import Any
 from doctune.training.processes import processes
 
 KEPT_RUNS = 3
+STATE = "trainer_state.json"
 
 
 def last_checkpoint(work: Path) -> str | None:
@@ -19,10 +20,9 @@ def last_checkpoint(work: Path) -> str | None:
 
     Of several processes each writes its random numbers, and only the first the state: all must be there.
     """
-    found = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
-    for checkpoint in found:
+    for checkpoint in _newest_first(work):
         try:
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+            json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
             if all(zipfile.is_zipfile(checkpoint / name) for name in _random_numbers()):
                 return str(checkpoint)
         except (OSError, json.JSONDecodeError):
@@ -32,8 +32,19 @@ def last_checkpoint(work: Path) -> str | None:
     return None
 
 
+def _newest_first(work: Path) -> list[Path]:
+    return sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+
+
 def _random_numbers() -> list[str]:
     return [f"rng_state_{number}.pth" for number in range(processes())] if processes() > 1 else []
+
+
+def read_state(checkpoint: Path | str) -> Any:
+    """The TrainerState of a checkpoint."""
+    from transformers import TrainerState
+
+    return TrainerState.load_from_json(str(Path(checkpoint) / STATE))
 
 
 def has_ended(state: Any) -> bool:
@@ -53,10 +64,8 @@ def prune_runs(root: Path, keep: Path) -> None:
 
 def _can_go_on(work: Path) -> bool:
     """Whether a training was interrupted after a checkpoint."""
-    from transformers import TrainerState
-
-    states = sorted(work.glob("checkpoint-*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    whole = [checkpoint for checkpoint in _newest_first(work) if (checkpoint / STATE).is_file()]
     try:
-        return bool(states) and not has_ended(TrainerState.load_from_json(str(states[-1])))
+        return bool(whole) and not has_ended(read_state(whole[0]))
     except (OSError, ValueError, TypeError):  # cut off, or of another version
         return False

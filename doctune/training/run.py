@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from doctune.errors import DoctuneError, one_line
 from doctune.models import Loaded
 from doctune.prompts import check_tokenizer
-from doctune.training.checkpoints import has_ended, last_checkpoint
+from doctune.training.checkpoints import has_ended, last_checkpoint, read_state
 from doctune.training.checks import check_plan, check_template
 from doctune.training.data import Batching, EncodedPairs, Examples
 from doctune.training.loss import check_own_loss
@@ -106,7 +106,7 @@ def run_training(
     """
     import torch
     import transformers
-    from transformers import EarlyStoppingCallback, TrainerState
+    from transformers import EarlyStoppingCallback
     from transformers.trainer_callback import PrinterCallback
 
     from doctune.training.compiling import check_compiler, compile_body
@@ -155,7 +155,7 @@ def run_training(
         updates = params.max_steps if params.max_steps > 0 else trainer.updates_per_epoch() * params.epochs
         arguments.lr_scheduler_kwargs = {"num_decay_steps": max(1, int(updates) // 3)}
     checkpoint = first_alone(lambda: last_checkpoint(work))
-    state = TrainerState.load_from_json(f"{checkpoint}/trainer_state.json") if checkpoint else None
+    state = read_state(checkpoint) if checkpoint else None
     if state and has_ended(state):  # the Trainer would take one step too many
         trainer.state = state
         if state.best_model_checkpoint:
