@@ -107,3 +107,18 @@ def _check(base: Path, folders: Mapping[str, Path]) -> None:
     if len(set(kinds.values())) > 1:
         listed = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
         raise DoctuneError(f"one base carries adapters of one kind at a time, got {listed}; load each kind by itself")
+    _check_scales({name: read_json(folder / ADAPTER_CONFIG) for name, folder in folders.items()})
+
+
+def _check_scales(configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """IA3 scales what a module takes in or what it gives out, and PEFT lets the first adapter on a module decide for all."""
+    decided: dict[str, tuple[bool, str]] = {}
+    for name, config in configs.items():
+        inward = config.get("feedforward_modules") or []
+        for target in config.get("target_modules") or []:
+            first, other = decided.setdefault(target, (target in inward, name))
+            if first != (target in inward):
+                raise DoctuneError(
+                    f"adapters {other} and {name} scale {target} on different sides (train.ia3.feedforward), which one base cannot "
+                    "carry; load each by itself"
+                )

@@ -90,7 +90,7 @@ def materialise_base(params: BaseParams, out: Path) -> dict[str, Any]:
         check_tokenizer(loaded.tokenizer, params.recipe)
         facts = {
             "origin": params.origin,
-            "architecture": loaded.model.config.architectures[0],
+            "architecture": type(loaded.model).__name__,
             "parameters": loaded.model.num_parameters(),
             "vocabulary": len(loaded.tokenizer),
         }

@@ -22,7 +22,7 @@ def from_hub(hub_id: str, revision: str, patterns: list[str]) -> Path:
     _check_chosen(hub_id, revision)
     try:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, RuntimeError, ValueError) as error:
         raise DoctuneError(
             f"could not fetch {hub_id} at {revision} from the hub: {_reason(error)}; check base.hub_id and base.revision, the network, HF_ENDPOINT and HF_TOKEN"
         ) from error

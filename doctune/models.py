@@ -11,12 +11,15 @@ No code of a folder runs unless the caller says `remote_code` (see `doctune.trus
 
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from doctune.errors import DoctuneError, one_line
 from doctune.files import read_json, whole_dir, write_json
 from doctune.pinning import check_pin, write_pin
 from doctune.prompts import Recipe, check_template, read_recipe, set_padding, write_recipe
+
+if TYPE_CHECKING:
+    import torch
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -31,10 +34,13 @@ class Loaded(NamedTuple):
         return bool(self.model.config.is_encoder_decoder)
 
 
-def load_model(folder: Path, base: Path | None = None, remote_code: bool = False, nf4: bool = False) -> Loaded:
+def load_model(
+    folder: Path, base: Path | None = None, remote_code: bool = False, nf4: "torch.dtype | None" = None
+) -> Loaded:
     """Open a model folder in float32: a whole model, or an adapter put on `base`.
 
-    `nf4` holds the matrices inside the layers in 4 bits (QLoRA): to train an adapter on, not to save or merge.
+    With `nf4` the matrices inside the layers are held in 4 bits (QLoRA) and multiplied in that type: to train an adapter on,
+    not to save or merge.
     """
     # It advises an optional package for 4-bit kernels each time it is imported (which PEFT and the Trainer do).
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -57,7 +63,7 @@ def load_model(folder: Path, base: Path | None = None, remote_code: bool = False
             use_safetensors=True,
             trust_remote_code=remote_code,
             local_files_only=True,
-            **({"quantization_config": _nf4()} if nf4 else {}),
+            **({"quantization_config": _nf4(nf4)} if nf4 else {}),
         )
         tokenizer = AutoTokenizer.from_pretrained(whole, trust_remote_code=remote_code, local_files_only=True)
         if adapter:
@@ -145,16 +151,15 @@ def _kind(config: Any) -> Any:
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
-def _nf4() -> Any:
-    """QLoRA's format (Dettmers et al. 2023): 4-bit NormalFloat, scales quantised too, products in bfloat16."""
-    import torch
+def _nf4(products: "torch.dtype") -> Any:
+    """QLoRA's format (Dettmers et al. 2023): 4-bit NormalFloat, scales quantised too; there products are in bfloat16."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=products,
         llm_int8_skip_modules=["lm_head"],  # and embeddings, which are no linear layers: often one tied matrix
     )
 

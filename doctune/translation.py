@@ -47,7 +47,7 @@ class Translator:
         """Chinese for each English text, in order; `progress(done, total)` is called after each batch.
 
         With the task `term` a text is a term, and its rendering is asked for (see `doctune.prompts.templates`).
-        What is longer than an encoder-decoder's positions is cut there, and a warning says so.
+        What is longer than an encoder-decoder's positions is cut there, and so is an answer at `max_new_tokens`: a warning says so.
         """
         sources = [prepare(self.recipe, text) for text in texts]
         prompts = [prompt_ids(self.tokenizer, self.recipe, source.text, task) for source in sources]
@@ -60,19 +60,23 @@ class Translator:
         lengths = [
             len(self.tokenizer(source.text, add_special_tokens=False, verbose=False)["input_ids"]) for source in sources
         ]
-        answers, done = [""] * len(texts), 0
+        answers, done, unfinished = [""] * len(texts), 0, 0
+        most = min(self.params.max_new_tokens, positions - 1)
         for batch in _batches(prompts, self.params.batch_tokens):
-            limits = [
-                min(self.params.max_new_tokens, ANSWER_RATIO * lengths[i] + ANSWER_SLACK, positions - 1) for i in batch
-            ]
-            for index, ids, limit in zip(
-                batch, self._generate([prompts[i] for i in batch], max(limits)), limits, strict=True
-            ):
-                text = self.tokenizer.decode(ids[:limit], skip_special_tokens=True)
+            loops = [ANSWER_RATIO * lengths[i] + ANSWER_SLACK for i in batch]
+            generated = self._generate([prompts[i] for i in batch], min(most, max(loops)))
+            for index, ids, loop in zip(batch, generated, loops, strict=True):
+                unfinished += len(ids) == most < loop
+                text = self.tokenizer.decode(ids[: min(most, loop)], skip_special_tokens=True)
                 answers[index] = finish(self.recipe, sources[index], text)
             done += len(batch)
             if progress:
                 progress(done, len(texts))
+        if unfinished:
+            warn(
+                f"{unfinished} of {len(texts)} translations are cut at {most} tokens (translate.max_new_tokens, or what the model "
+                "can write); raise it, or give the texts in parts"
+            )
         return answers
 
     def _generate(self, prompts: list[list[int]], limit: int) -> list[list[int]]:

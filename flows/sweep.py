@@ -9,6 +9,7 @@ The study lies in `.doctune/sweeps/`; a sweep that was killed goes on where it w
 No stage of the pipeline: what is best is a preset, and whether to use it a person's decision.
 """
 
+import math
 import shutil
 import sys
 import tempfile
@@ -109,6 +110,11 @@ def _run(root: Path, run_id: str, stop: Stop, preset: str | None, overrides: lis
     study = open_study(STUDIES / f"{name}.db", name, fingerprint, params.train, params.sweep)
     again = study.take_up()
     logger.info("study %s: %d of %d trials ended", name, len(study.results()), params.sweep.trials)
+    if params.sweep.pruner != "none" and not params.sweep.prunes:
+        logger.warning(
+            "sweep.pruner is %s, but a warm-up of %d leaves none of %d evaluations to end a trial at: all run to their end",
+            params.sweep.pruner, params.sweep.warmup, params.sweep.evaluations,
+        )  # fmt: skip
     for number in again:
         logger.info("trial %d was cut short and is taken up", number)
     knobs = {f"sweep.{key}": value for key, value in params.sweep.model_dump().items()}
@@ -126,7 +132,7 @@ def _search(search: _Search) -> bool:
     """Run trials until there are enough; False when asked to stop before."""
     from doctune.registry.sweeps import log_study
 
-    wanted, failures = search.params.sweep.trials, 0
+    wanted, failed = search.params.sweep.trials, list[int]()
     progress = cast(Any, create_progress_artifact(_percent(search), key="trials", description="Trials that ended"))
     while not search.stop.requested() and (trial := search.study.next_trial()):
         result = _in_a_task(search, trial)
@@ -136,9 +142,13 @@ def _search(search: _Search) -> bool:
         best = search.study.best()
         if best is not None and best.value is not None:
             log_study(search.store, search.parent, {"best_valid_loss": best.value}, len(search.study.results()))
-        failures = failures + 1 if result.state == "failed" else 0
-        if failures == MOST_FAILURES:
-            raise DoctuneError(f"{failures} trials in a row failed, the last (trial {result.number}): {result.why}")
+        failed = [*failed, trial.handle.number] if result.state == "failed" else []
+        if len(failed) == MOST_FAILURES:
+            search.study.try_again(failed)
+            raise DoctuneError(
+                f"{len(failed)} trials in a row failed, the last (trial {result.number}): {result.why}; mend that and start the sweep "
+                "again, it tries them anew"
+            )
     return len(search.study.results()) >= wanted
 
 
@@ -183,9 +193,14 @@ def _train(search: _Search, trial: Trial, log: Callable[[str], None]) -> Result:
 
     params, study = search.params, search.study
     if _fingerprint(params, search.base, search.splits) != search.fingerprint:
-        raise DoctuneError("base, data or code changed under the sweep; start it again, which begins another study")
+        raise DoctuneError(
+            "base, data or code changed under the sweep; start it again for a study of what there is now (under another --name, where it has one)"
+        )
     knobs = trial_params(params.train, params.sweep, trial.values, f"trial {trial.number}")
-    work = CHECKPOINTS / hash_text("trial", train_key(knobs, search.base, search.splits))[:16]
+    work = (
+        CHECKPOINTS
+        / hash_text("trial", str(params.sweep.evaluations), train_key(knobs, search.base, search.splits))[:16]
+    )
     log(f"trial {trial.number}: " + ", ".join(f"{key}={value}" for key, value in trial.values.items()))
     with trial_run(search.store, search.parent, study.id, trial.number, knobs.model_dump()) as run:
         if trial.same_as is not None:
@@ -224,7 +239,9 @@ def _follow(
         step, evaluation = int(point.pop("step")), point.pop("evaluation", None)
         run.log(point, step)
         if evaluation is not None and not study.report(trial, int(evaluation), point["eval_loss"]):
-            raise _NotWorthIt(f"at evaluation {int(evaluation)} of {search.params.sweep.evaluations}")
+            loss = point["eval_loss"]
+            why = "" if math.isfinite(loss) else f"diverged (validation loss {loss}) "
+            raise _NotWorthIt(f"{why}at evaluation {int(evaluation)} of {search.params.sweep.evaluations}")
 
     try:
         environment = child_environment(search.run_id)

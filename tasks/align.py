@@ -7,11 +7,11 @@
 Pages with broken front matter are named on stderr; the report counts all that was dropped, by reason.
 """
 
-import sys
 from pathlib import Path
 
 from doctune.alignment.corpus import align_pages
 from doctune.alignment.params import AlignParams
+from doctune.errors import warn
 from doctune.files import write_json, write_jsonl
 from doctune.machine import cores
 from doctune.parquet import read_parquet
@@ -27,10 +27,9 @@ def main(pages: Path, pairs: Path, report: Path) -> None:
     rows = (dict(zip(columns, row, strict=True)) for row in read_parquet(pages, columns))
     found, summary = align_pages(rows, params, MEMO, cores())
     for place in summary["broken_front_matter"]:
-        print(
-            f"doctune: warning: {place['page']}:{place['line']}: broken front matter ({place['problem']}); "
-            "the page's body is aligned, its title may be left out",
-            file=sys.stderr,
+        warn(
+            f"{place['page']}:{place['line']}: broken front matter ({place['problem']}); "
+            "the page's body is aligned, its title may be left out"
         )
     write_jsonl(pairs, found)
     write_json(report, summary)

@@ -23,7 +23,7 @@ from doctune.locks import hold
 from doctune.onnx import ExportParams
 from doctune.registry.lineage import DVC_LOCK
 from doctune.section import load_section
-from doctune.translation import TranslateParams, Translator
+from doctune.translation import TranslateParams, Translator, make_translator
 from doctune.trust import remote_code_allowed
 from tasks.stage import stage
 
@@ -98,16 +98,19 @@ def export(
         with whole_dir(onnx) as tmp:
             print(f"exporting {model} to ONNX", flush=True)
             loaded = merged(load_model(model, base, remote_code))
+            whole = [outputs[i] for i in chosen]
+            same = whole  # what the exported model is to give: PyTorch's outputs, of the very model that is exported
             if params.trim_vocabulary:
-                whole, loaded = len(loaded.tokenizer), trim(loaded, read_jsonl(splits / "train.jsonl"))
-                print(f"{len(loaded.tokenizer):,} of {whole:,} pieces stay", flush=True)
+                pieces, loaded = len(loaded.tokenizer), trim(loaded, read_jsonl(splits / "train.jsonl"))
+                print(f"{len(loaded.tokenizer):,} of {pieces:,} pieces stay", flush=True)
+                same = _decode(make_translator(loaded, decoding), sources, "trimmed")
             export_onnx(loaded, fp32)
             print("quantising to int8", flush=True)
             quantise(fp32, tmp, decoding)
-            from_fp32 = _decode(open_graphs(fp32, decoding), sources, "fp32")
-            from_int8 = _decode(load(tmp), sources, "int8")
+            from_fp32 = _decode(open_graphs(fp32, decoding), sources, "fp32 ONNX")
+            from_int8 = _decode(load(tmp), sources, "int8 ONNX")
             references = [flatten(rows[i]["zh"], "zh") for i in chosen]
-            parity = compare([outputs[i] for i in chosen], from_fp32, from_int8, references)
+            parity = compare(whole, same, from_fp32, from_int8, references)
             check(parity, params)
             sizes = {"size_fp32_mb": _megabytes(fp32), "size_int8_mb": _megabytes(tmp)}
     finally:
@@ -127,7 +130,7 @@ def export(
 
 def _decode(translator: Translator, sources: list[str], name: str) -> list[str]:
     def progress(done: int, total: int) -> None:
-        print(f"{name} ONNX: translated {done}/{total} rows", flush=True)
+        print(f"{name}: translated {done}/{total} rows", flush=True)
 
     return translator.translate(sources, progress)
 

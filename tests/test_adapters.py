@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from doctune.adapters import load_adapters
+from doctune.adapters import _check_scales, load_adapters
 from doctune.errors import DoctuneError
 from doctune.files import read_json
 from doctune.models import load_model, save_model
@@ -115,6 +115,14 @@ def test_a_pin_is_of_weights_not_of_what_lies_beside_them(base: Path, trained: d
     (moved / "README.md").write_text("a card\n", encoding="utf-8")
     load_model(trained["k8s"], moved)
     assert set(read_json(trained["k8s"] / "base.json")) == {"folder", "weights"}
+
+
+def test_scales_on_different_sides_of_a_module_are_refused() -> None:
+    outward = {"target_modules": ["k_proj", "fc2"], "feedforward_modules": []}
+    inward = {"target_modules": ["fc2"], "feedforward_modules": ["fc2"]}
+    _check_scales({"k8s": inward, "istio": inward, "linux": {"target_modules": ["k_proj"]}})
+    with pytest.raises(DoctuneError, match="adapters k8s and istio scale fc2 on different sides"):
+        _check_scales({"k8s": outward, "istio": inward})
 
 
 def test_an_adapter_without_a_pin_is_refused(base: Path, trained: dict[str, Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Continued pretraining: what of the pages is read and what never is, rows of tokens, and the stage that hands the base on."""
 
+import contextlib
 import csv
 import json
 import shutil
@@ -16,6 +17,7 @@ from doctune.adapting.passages import passages
 from doctune.adapting.texts import own_texts
 from doctune.errors import DoctuneError
 from doctune.files import hash_path, write_jsonl
+from doctune.prompts import IGNORED
 from doctune.registry.runs import find_run
 from doctune.registry.store import connect
 from doctune.section import validate
@@ -27,6 +29,8 @@ KNOBS: dict[str, Any] = {
     "epochs": 2.0,
     "learning_rate": 2e-3,
     "batch_tokens": 256,
+    "gradient_accumulation": 1,
+    "gradient_checkpointing": False,
     "max_length": 64,
     "warmup_ratio": 0.1,
     "weight_decay": 0.0,
@@ -34,6 +38,7 @@ KNOBS: dict[str, Any] = {
     "eval_steps": 4,
     "leave_out": [],
     "precision": "fp32",
+    "processes": 1,
     "seed": 3,
 }
 
@@ -108,7 +113,7 @@ SOURCE = "Drain the node before you upgrade it, and uncordon it once the new ver
 )  # fmt: skip
 def test_what_counts_as_held(text: str, reason: str) -> None:
     assert HELD.reasons([text]) == [reason]
-    assert HELD.pages == {"tasks/drain.md", "concepts/pods.md"}
+    assert HELD.pages == {"tasks/drain", "concepts/pods"}
 
 
 def page(lang: str, path: str, text: str) -> dict[str, str]:
@@ -161,6 +166,25 @@ def test_both_languages_of_a_page_are_on_one_side_and_globs_leave_pages_out() ->
     assert texts.counts["pages"]["named"] == 22
 
 
+def test_a_page_of_another_name_in_the_other_language_is_one_page() -> None:
+    """Rows name the Chinese page; its English one may be named otherwise (doctune.alignment.names)."""
+    pages = [page(lang, f"p{n}/index.{mark}.md", f"Page{n}x of {lang}.\n") for n in range(40) for lang, mark in (("en", "en-US"), ("zh", "zh-CN"))]  # fmt: skip
+    row = {"page": "p7/index.zh-CN.md", "en": "Something else.", "zh": "别的内容。"}
+    texts = own_texts(pages, [row], params(), near=0.8)
+    assert texts.counts["pages"]["of_test_or_valid"] == 2 and "Page7x" not in "\n".join([*texts.train, *texts.valid])
+    sides = [{n for n in range(40) for text in part if f"Page{n}x" in text} for part in (texts.train, texts.valid)]
+    assert not sides[0] & sides[1] and sides[0] | sides[1] == set(range(40)) - {7}
+
+
+def test_personal_data_is_masked_and_secrets_are_left_out() -> None:
+    token = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" + "k1L2m3N4o5P6q7R8"
+    told = [page("en", f"p{n}.md", f"Write to jane{n}@corp.io.\n\nUse `{token}` here.\n") for n in range(20)]
+    texts = own_texts(told, [], params(), near=0.8)
+    everything = "\n".join([*texts.train, *texts.valid])
+    assert "corp.io" not in everything and everything.count("name@example.com") == 20 and "ghp_" not in everything
+    assert texts.counts["passages"]["secret"] == 20 and texts.counts["masked"] == {"email": 20}
+
+
 @pytest.mark.parametrize(
     ("pages", "changes"),
     [
@@ -187,21 +211,80 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-def test_documents_become_rows_without_losing_a_token(bases: dict[str, Path]) -> None:
+def test_documents_become_rows_without_losing_a_token(bases: dict[str, Path], tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     from doctune.adapting.run import rows_of_tokens
 
     tokenizer = AutoTokenizer.from_pretrained(bases["qwen"])
     documents = ["调度器选择节点。\n\nThe scheduler chooses a node.", "Pod 已就绪。", "`kubectl get pods`"]
-    rows = rows_of_tokens(tokenizer, documents, 16)
+    examples = rows_of_tokens(tokenizer, documents, 16, tmp_path)
+    rows = [example.input_ids.tolist() for example in examples]
     assert {len(row) for row in rows[:-1]} == {16} and 2 <= len(rows[-1]) <= 16
+    assert [example.labels.tolist() for example in examples] == [[IGNORED, *row[1:]] for row in rows]
+    assert examples.target_tokens() == sum(map(len, rows)) - len(rows)
     stream = [token for row in rows for token in row]
     text = tokenizer.decode(stream)
     assert text == "".join(document + tokenizer.eos_token for document in documents)
-    assert [row for row in rows_of_tokens(tokenizer, documents, len(stream) - 1)] == [stream[:-1]], (
-        "one token predicts nothing"
+    shorter = rows_of_tokens(tokenizer, documents, len(stream) - 1, tmp_path)
+    assert [e.input_ids.tolist() for e in shorter] == [stream[:-1]], "one token predicts nothing"
+
+
+def test_documents_are_tokenised_once(bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoTokenizer
+
+    from doctune.adapting.run import rows_of_tokens
+    from doctune.training.tokens import DocumentEncoder
+
+    tokenizer = AutoTokenizer.from_pretrained(bases["qwen"])
+    documents = ["调度器选择节点。", "Pod 已就绪。"]
+    first = rows_of_tokens(tokenizer, documents, 8, tmp_path)
+
+    def again(self: DocumentEncoder, row: dict[str, str]) -> None:
+        raise AssertionError(f"tokenised a second time: {row}")
+
+    monkeypatch.setattr(DocumentEncoder, "__call__", again)
+    kept = rows_of_tokens(tokenizer, documents, 8, tmp_path)
+    assert [e.input_ids.tolist() for e in kept] == [e.input_ids.tolist() for e in first]
+    with pytest.raises(AssertionError, match="tokenised a second time"):
+        rows_of_tokens(tokenizer, [*documents, "Job 已完成。"], 8, tmp_path)
+
+
+@pytest.mark.parametrize("own_end", [False, True], ids=["a tokenizer that adds no end", "one that does"])
+def test_a_document_ends_once_and_markers_in_it_are_text(bases: dict[str, Path], own_end: bool) -> None:
+    from transformers import AutoTokenizer
+
+    from doctune.training.tokens import DocumentEncoder
+
+    tokenizer = AutoTokenizer.from_pretrained(bases["qwen"])
+    if own_end:
+        from tokenizers.processors import TemplateProcessing
+
+        end = tokenizer.eos_token
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"$A {end}", special_tokens=[(end, tokenizer.eos_token_id)]
+        )
+    text = f"标记 {tokenizer.eos_token} 只是文字。"
+    ids = list(DocumentEncoder(tokenizer)({"text": text}).input_ids)
+    assert ids.count(tokenizer.eos_token_id) == 1 and ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(ids[:-1]) == text
+
+
+def test_accumulation_and_checkpointing_reach_the_run(bases: dict[str, Path], tmp_path: Path) -> None:
+    from doctune.adapting.run import adapt
+
+    texts = own_texts(site(30), [], params(), near=0.8)
+    usual, saving, fewer = (
+        adapt(bases["qwen"], texts, params(epochs=1.0, **changes), tmp_path / name, [])
+        for name, changes in (
+            ("usual", {}),
+            ("saving", {"gradient_checkpointing": True}),
+            ("fewer", {"gradient_accumulation": 2}),
+        )
     )
+    assert saving.loaded.model.is_gradient_checkpointing and not usual.loaded.model.is_gradient_checkpointing
+    assert saving.facts["valid_loss"] == pytest.approx(usual.facts["valid_loss"], abs=1e-4)
+    assert fewer.facts["steps"] == -(-usual.facts["steps"] // 2) > 1
 
 
 def make_project(folder: Path, base: Path, **changes: Any) -> dict[str, Path]:
@@ -285,12 +368,28 @@ def test_the_perplexity_is_that_of_the_model_s_own_loss(bases: dict[str, Path], 
     base = load_model(bases["qwen"])
     base.model.eval()
     total = count = 0
-    for row in rows_of_tokens(base.tokenizer, texts.valid, 16):
-        ids = torch.tensor([row])
+    for row in rows_of_tokens(base.tokenizer, texts.valid, 16, tmp_path / "again"):
+        ids = torch.tensor([row.input_ids.tolist()])
         with torch.no_grad():
-            total += base.model(input_ids=ids, labels=ids).loss.item() * (len(row) - 1)
-        count += len(row) - 1
+            total += base.model(input_ids=ids, labels=ids).loss.item() * (ids.shape[1] - 1)
+        count += ids.shape[1] - 1
     assert told == pytest.approx(math.exp(total / count), rel=1e-3)
+
+
+def test_a_base_that_scales_its_logits_is_refused_before_hours_of_training(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, GraniteConfig, GraniteForCausalLM
+
+    from doctune.adapting.run import adapt
+
+    base = tiny_qwen(tmp_path / "base")
+    size = len(AutoTokenizer.from_pretrained(base))
+    config = GraniteConfig(vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, logits_scaling=8.0)  # fmt: skip
+    (base / "model.safetensors").unlink()
+    GraniteForCausalLM(config).save_pretrained(base)
+    texts = own_texts(site(30), [], params(), near=0.8)
+    with pytest.raises(DoctuneError, match="changes its logits after the output layer"):
+        adapt(base, texts, params(), tmp_path / "work", [])
+    assert not list((tmp_path / "work").glob("checkpoint-*"))
 
 
 def test_what_cannot_fit_is_refused(bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +398,7 @@ def test_what_cannot_fit_is_refused(bases: dict[str, Path], tmp_path: Path, monk
 
     monkeypatch.setattr(checks, "available_memory", lambda processes: 10**6)
     texts = own_texts(site(30), [], params(), near=0.8)
-    with pytest.raises(DoctuneError, match="lower adapt.batch_tokens or adapt.max_length, or use a smaller base"):
+    with pytest.raises(DoctuneError, match="adapt.gradient_checkpointing: true, or use a smaller base"):
         adapt(bases["qwen"], texts, params(), tmp_path, [])
 
 
@@ -353,3 +452,33 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(bases: dict[str, Path], tm
     resumed = adapt(bases["qwen"], texts, params(), tmp_path / "cut", [])
     assert whole.facts["valid_perplexity"] == resumed.facts["valid_perplexity"]
     assert whole.facts["steps"] == resumed.facts["steps"] > 6
+
+
+@pytest.mark.slow
+def test_two_processes_read_as_one_that_accumulates(bases: dict[str, Path], tmp_path: Path) -> None:
+    """The tolerance is that of sums in another order: 1e-4 nats."""
+    import os
+    import subprocess
+    import sys
+
+    losses = []
+    for name, changes in (("one", {"gradient_accumulation": 2}), ("two", {"processes": 2})):
+        folder = tmp_path / name
+        folder.mkdir()
+        with contextlib.chdir(folder):
+            options = make_project(folder, bases["qwen"], **KNOBS | changes)
+        command = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+        done = subprocess.run(
+            [sys.executable, "-m", "tasks.adapt", *command],
+            cwd=folder,
+            env={k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+        assert done.stdout.count("pages to learn from") == done.stdout.count("adapted in") == 1
+        with (folder / options["report"] / "curves.csv").open(encoding="utf-8") as file:
+            losses.append([float(row["eval_loss"]) for row in csv.DictReader(file) if row["eval_loss"]])
+    assert len(losses[0]) > 2 and losses[0][-1] < losses[0][0]
+    assert losses[0] == pytest.approx(losses[1], rel=0, abs=1e-4)

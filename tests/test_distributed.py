@@ -82,6 +82,8 @@ def test_the_number_of_processes_is_what_params_say(monkeypatch):
     check_processes(2)
     with pytest.raises(DoctuneError, match=r"train.processes is 1, but 2 were started; set it to 2"):
         check_processes(1)
+    with pytest.raises(DoctuneError, match=r"adapt.processes is 3, but 2 were started"):
+        check_processes(3, "adapt")
 
 
 @pytest.mark.parametrize(("gpus", "taken"), [(True, [1]), (False, [])], ids=["GPUs", "none"])

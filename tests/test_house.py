@@ -105,7 +105,18 @@ def test_a_new_metric_leaves_what_decodes_as_it_was(stage):
 
 FILES_AND_SAYING = {"errors.py", "files.py", "locks.py", "machine.py", "pinning.py", "progress.py", "section.py"}
 PLUMBING = FILES_AND_SAYING | {"scoring/__init__.py"}  # the knobs of evaluate
-READS_TEXTS = {"html.py", "markdown.py", "near.py", "placeholders.py", "prose.py", "spans.py", "text.py", "words.py"}
+READS_TEXTS = {
+    "alignment/names.py",
+    "cleaning",
+    "html.py",
+    "markdown.py",
+    "near.py",
+    "placeholders.py",
+    "prose.py",
+    "spans.py",
+    "text.py",
+    "words.py",
+}
 
 
 @pytest.mark.parametrize(

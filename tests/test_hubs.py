@@ -127,6 +127,18 @@ def test_modelscope_gives_what_is_asked_for_and_reasons_for_the_rest(tmp_path: P
         assert "MODELSCOPE_ENDPOINT" in answer["refused"] and "\n" not in answer["refused"]
 
 
+def test_a_download_that_breaks_off_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights may come through a library of its own (hf_xet), whose errors are its own too."""
+
+    def breaks_off(*_: Any, **__: Any) -> str:
+        raise RuntimeError("Data processing error: CAS service error:\nconnection reset")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", breaks_off)
+    with pytest.raises(DoctuneError, match="could not fetch me/base .*connection reset; check base.hub_id") as error:
+        from_hub("me/base", REVISION, PATTERNS)
+    assert "\n" not in str(error.value)
+
+
 def test_without_modelscope_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("modelscope", "modelscope.hub", "modelscope.hub.snapshot_download"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def params(**changes) -> BaseParams:
 @pytest.fixture(scope="module")
 def marian(tmp_path_factory) -> Path:
     return tiny_marian(tmp_path_factory.mktemp("marian") / "base")
+
+
+def test_a_config_need_not_name_its_architecture(marian, tmp_path):
+    folder = tmp_path / "base"
+    shutil.copytree(marian, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["architectures"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert materialise_base(params(path=str(folder)), tmp_path / "out")["architecture"] == "MarianMTModel"
 
 
 def pickled(folder: Path, to: Path, payload=None) -> Path:

@@ -75,7 +75,8 @@ def test_fp32_graphs_translate_as_pytorch_does(made: Made) -> None:
 def test_beams_of_the_int8_model(marian: Made, beams: int) -> None:
     params = DECODING.model_copy(update={"beams": beams})
     expected = load_translator(marian.base, None, params).translate(SOURCES)
-    assert compare(expected, expected, open_graphs(marian.int8, params).translate(SOURCES), expected).bleu_int8 > 90
+    int8 = open_graphs(marian.int8, params).translate(SOURCES)
+    assert compare(expected, expected, expected, int8, expected).bleu_int8 > 90
 
 
 @pytest.mark.slow
@@ -93,7 +94,7 @@ def test_a_text_longer_than_the_positions_is_cut_there_and_said(
 
 @pytest.mark.slow
 def test_int8_keeps_bleu_within_the_limit(made: Made) -> None:
-    parity = compare(made.answers, made.answers, load(made.int8).translate(SOURCES), made.answers)
+    parity = compare(made.answers, made.answers, made.answers, load(made.int8).translate(SOURCES), made.answers)
     assert parity.bleu_loss < 10, "24 short rows: a word is worth more than a point"
 
 
@@ -206,7 +207,9 @@ def test_merged_adapter_equals_the_adapter(build: Any, tmp_path: Path) -> None:
 
 def stage_inputs(made: Made, folder: Path, answers: list[str]) -> dict[str, Any]:
     write_jsonl(folder / "test.jsonl", ROWS)
-    write_jsonl(folder / "train.jsonl", ROWS)
+    write_jsonl(
+        folder / "train.jsonl", ROWS[:4]
+    )  # a trimmed vocabulary lacks pieces of the test rows, as it does in life
     hypotheses = ({"id": row["id"], "en": row["en"], "hyp": answer} for row, answer in zip(ROWS, answers, strict=True))
     write_jsonl(folder / "tuned.jsonl", hypotheses)
     return {
@@ -303,14 +306,20 @@ def test_compare_counts_identical_rows_and_scores_chinese_by_character() -> None
         ["Pod 正在运行。", "删除卷。"],
         ["Pod 正在运行。", "删除该卷。"],
     )
-    parity = compare(torch, fp32, int8, ["Pod 正在运行。", "删除该卷。"])
+    parity = compare(torch, torch, fp32, int8, ["Pod 正在运行。", "删除该卷。"])
     assert (parity.rows, parity.identical) == (2, 1)
     assert parity.bleu_torch == parity.bleu_int8 == pytest.approx(100) and parity.chrf_int8 == pytest.approx(100)
 
 
+def test_a_trimmed_model_is_compared_with_itself_and_scored_beside_the_whole() -> None:
+    whole, trimmed = ["Pod 正在运行。", "删除该卷。"], ["Pod 在运行。", "删除卷。"]
+    parity = compare(whole, trimmed, trimmed, trimmed, whole)
+    assert parity.identical == 2 and parity.bleu_loss > 10
+
+
 def test_compare_scores_what_is_normalised_and_calls_identical_what_is() -> None:
     answers, references = ["Pod 正在运⾏。", "删除\u200b该卷。"], ["Pod 正在运行。", "删除该卷。"]
-    parity = compare(answers, references, answers, references)
+    parity = compare(answers, answers, references, answers, references)
     assert parity.identical == 0 and parity.bleu_torch == parity.bleu_int8 == pytest.approx(100)
 
 

@@ -222,6 +222,64 @@ def test_values_that_were_tried_are_not_trained_again(tmp_path):
         assert (result.state, result.value) == (first.state, first.value)
 
 
+def test_a_divergence_between_evaluations_is_kept_beside_the_loss_before_it(tmp_path):
+    study = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep(pruner="none"))
+    trial = study.next_trial()
+    assert study.report(trial, 1, 2.5) and not study.report(trial, 1, math.nan)
+    result = study.pruned(trial, "diverged")
+    assert (result.state, result.value, result.evaluations) == ("pruned", 2.5, 2)
+    assert [math.isnan(loss) for loss in study._losses_of(0).values()] == [False, True]
+
+
+def test_trials_that_failed_for_another_s_cause_are_tried_again(tmp_path):
+    study = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep(trials=3))
+    study.take_up()
+    trials = []
+    for _ in range(3):
+        trials.append(study.next_trial())
+        study.failed(trials[-1], "no space left on device")
+    study.try_again(trial.handle.number for trial in trials)
+    again = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep(trials=3))
+    assert again.take_up() == [] and again.results() == []
+    for trial in trials:
+        retried = again.next_trial()
+        assert (retried.number, retried.values) == (trial.number, trial.values)
+        again.failed(retried, "still none")
+    assert again.next_trial() is None and [result.number for result in again.results()] == [0, 1, 2]
+
+
+def test_what_was_queued_is_not_lost_by_a_kill_while_it_is_drawn(tmp_path):
+    study = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep())
+    study.take_up()
+    study._study.ask()  # running, and nothing drawn yet
+    again = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep())
+    assert again.take_up() == [0]
+    first = again.next_trial()
+    assert (first.number, first.values) == (0, {"train.learning_rate": TRAIN.learning_rate})
+
+
+@pytest.mark.parametrize(("pruner", "warmup"), [("median", 5), ("hyperband", 5), ("hyperband", 9)])
+def test_a_warm_up_that_leaves_nothing_to_prune_prunes_nothing(tmp_path, pruner, warmup):
+    knobs = sweep(trials=6, pruner=pruner, startup_trials=1, warmup=warmup, sampler="random")
+    assert not knobs.prunes and sweep(warmup=4).prunes
+    study = open_study(tmp_path / "study.db", "s", "f", TRAIN, knobs)
+    study.take_up()
+    search(study, knobs)
+    assert {result.state for result in study.results()} == {"complete"}
+
+
+@pytest.mark.parametrize("seed", [429_197, 2**32 - 1])
+def test_any_seed_draws(tmp_path, seed):
+    study = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep(seed=seed))
+    assert study.next_trial() is not None
+
+
+@pytest.mark.parametrize("knobs", [{"max_steps": 0}, {"seed": 2**32}])
+def test_knobs_that_no_sweep_can_have_are_refused(knobs):
+    with pytest.raises(DoctuneError, match=next(iter(knobs))):
+        sweep(**knobs)
+
+
 def test_a_failed_trial_is_told_and_tried_no_more(tmp_path):
     study = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep())
     study.take_up()

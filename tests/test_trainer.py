@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainingArguments
 from doctune.errors import DoctuneError
 from doctune.models import load_model
 from doctune.prompts import IGNORED, encode_pair
-from doctune.training import quality
+from doctune.training import precision, quality
 from doctune.training.checkpoints import last_checkpoint
 from doctune.training.compiling import check_compiler, compile_body, eager
 from doctune.training.custom_loss import load_loss
@@ -69,6 +69,17 @@ def test_precision_by_probe(monkeypatch, asked, gpu, gpu_bf16, cpu_bf16, wanted)
             number_format(params(precision=asked))
     else:
         assert number_format(params(precision=asked)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("asked", "fastest", "told"),
+    [("bf16", "fp32", True), ("bf16", "fp16", True), ("bf16", "bf16", False), ("auto", "fp32", False)],
+)
+def test_a_format_that_the_hardware_emulates_is_told(monkeypatch, capsys, asked, fastest, told):
+    monkeypatch.setattr(precision, "fastest", lambda: fastest)
+    precision.check_fast(params(precision=asked), "adapt")
+    warning = "doctune: warning: adapt.precision is bf16, which this hardware does not multiply"
+    assert (warning in capsys.readouterr().err) == told
 
 
 def trainer(base: Path, work: Path, rows=ROWS, **more) -> TranslationTrainer:

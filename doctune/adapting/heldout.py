@@ -2,7 +2,7 @@
 
     held = HeldOut([{"page": "pods.md", "en": "Delete the Pod and wait until it is gone.", "zh": "删除 Pod 并等到它消失。"}], near=0.8)
     held.reasons(["Delete the **Pod** and wait until it is gone", "删除 Job 并等到它消失。"])      # ["same", "near"]
-    held.pages                                                                         # {"pods.md"}
+    held.pages                                                                         # {"pods"}
 
 The rules are the split's own (equal by `match_key`, near by `NearIndex`), asked of sources and targets alike; besides, a
 passage must not hold a whole held text of ten words or more, as a paragraph holds a sentence of `align.sentences`.
@@ -11,6 +11,7 @@ passage must not hold a whole held text of ten words or more, as a paragraph hol
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from doctune.alignment.names import plain
 from doctune.near import NGRAMS, NearIndex
 from doctune.text import words
 from doctune.words import Texts
@@ -20,11 +21,11 @@ REASONS = ("same", "near", "inside")
 
 
 class HeldOut:
-    """The texts of both sides of rows, and the pages that they stand on."""
+    """The texts of both sides of rows, and the pages that they stand on, named as both languages name them (`plain`)."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], near: float) -> None:
         rows = list(rows)
-        self.pages = {str(row["page"]) for row in rows}
+        self.pages = {plain(str(row["page"])) for row in rows}
         self._texts = Texts()
         held = sorted({(words(row[side]), row[side]) for row in rows for side in ("en", "zh")})
         numbers = [(self._texts.add(text),) for _, text in held]

@@ -1,6 +1,6 @@
 """Continued pretraining of a causal base: the pages' documents as rows of tokens, each token predicted from those before it.
 
-    adapted = adapt(base, texts, params, work=Path(".doctune/adapting/3f2a..."), callbacks=[])
+    adapted = adapt(base, texts, params, work=Path(".doctune/adapting/3f2a..."), callbacks=[], tokens=Path(".doctune/tokens"))
     save_adapted(adapted.loaded, base, Path("models/base"))
     adapted.facts["valid_perplexity"]        # {"before": 14.2, "after": 6.1}
 
@@ -21,46 +21,52 @@ from doctune.adapting.texts import Texts
 from doctune.errors import DoctuneError, one_line
 from doctune.files import whole_dir
 from doctune.models import Loaded, load_model
-from doctune.prompts import IGNORED, Example
 from doctune.training.checks import check_plan
 from doctune.training.data import Examples
+from doctune.training.loss import check_own_loss
 from doctune.training.params import TrainParams, plain
+from doctune.training.processes import first_alone, take_own_gpu
 from doctune.training.run import Trained, run_training
-from doctune.training.tokens import in_memory
+from doctune.training.tokens import DocumentEncoder, in_rows, tokenised
 
 WRITTEN_ANEW = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "README.md")
 
 
-class TokenRows(Examples):
-    """Examples of documents whose every token is a label, but for a row's first, which nothing predicts."""
-
-    def __init__(self, tokenizer: Any, documents: Iterable[str], length: int):
-        rows = rows_of_tokens(tokenizer, documents, length)
-        super().__init__(in_memory([Example(ids, [IGNORED, *ids[1:]], False, False) for ids in rows]))
-
-
-def rows_of_tokens(tokenizer: Any, documents: Iterable[str], length: int) -> list[list[int]]:
-    """Documents one behind the other, cut every `length` tokens; a last row of one token, which predicts nothing, is left out."""
-    end = int(tokenizer.eos_token_id)
-    stream: list[int] = []
-    for document in documents:
-        stream += tokenizer(document, verbose=False)["input_ids"]  # a model's limit is no limit of a document
-        if stream[-1] != end:
-            stream.append(end)
-    return [row for at in range(0, len(stream), length) if len(row := stream[at : at + length]) > 1]
+def rows_of_tokens(tokenizer: Any, documents: Iterable[str], length: int, folder: Path) -> Examples:
+    """Documents one behind the other, from tokens kept in `folder`, cut every `length` of them."""
+    table = tokenised(DocumentEncoder(tokenizer), [{"text": document} for document in documents], folder)
+    return Examples(in_rows(table, length))
 
 
 def adapt(
-    base: Path, texts: Texts, params: AdaptParams, work: Path, callbacks: list[Any], remote_code: bool = False
+    base: Path,
+    texts: Texts,
+    params: AdaptParams,
+    work: Path,
+    callbacks: list[Any],
+    tokens: Path | None = None,
+    remote_code: bool = False,
 ) -> Trained:
-    """Train all weights of `base` on `texts.train`, keep those of the lowest loss on `texts.valid`."""
+    """Train all weights of `base` on `texts.train`, keep those of the lowest loss on `texts.valid`.
+
+    Tokens are kept in the folder `tokens`, which runs share, or else in `work`.
+    """
+    take_own_gpu()
     refuse_seq2seq(base, remote_code)
     check_plan(base, run_params(params), remote_code, section="adapt")
     loaded = load_model(base, remote_code=remote_code)
     if loaded.tokenizer.eos_token_id is None:
         raise DoctuneError("adapt wants an end token between documents, but the base's tokenizer names no eos_token")
-    train, valid = (TokenRows(loaded.tokenizer, part, params.max_length) for part in (texts.train, texts.valid))
-    trained = run_training(loaded, train, valid, run_params(params), work, callbacks, measure_first=True)
+    check_own_loss(loaded)
+    folder = tokens or work / "tokens"
+    train, valid = first_alone(
+        lambda: [
+            rows_of_tokens(loaded.tokenizer, part, params.max_length, folder) for part in (texts.train, texts.valid)
+        ]
+    )
+    trained = run_training(
+        loaded, train, valid, run_params(params), work, callbacks, measure_first=True, section="adapt"
+    )
     losses = [(entry["step"], entry["eval_loss"]) for entry in trained.history if "eval_loss" in entry]
     before = next(loss for step, loss in losses if step == 0)
     after = min(loss for step, loss in losses if step > 0)
@@ -85,19 +91,8 @@ def refuse_seq2seq(base: Path, remote_code: bool = False) -> None:
 
 def run_params(params: AdaptParams) -> TrainParams:
     """The same run as the train section would describe it: all weights, no smoothing, so that the loss is a perplexity's."""
-    return plain(
-        learning_rate=params.learning_rate,
-        epochs=params.epochs,
-        batch_tokens=params.batch_tokens,
-        warmup_ratio=params.warmup_ratio,
-        schedule="cosine",
-        weight_decay=params.weight_decay,
-        label_smoothing=0.0,
-        max_length=params.max_length,
-        eval_steps=params.eval_steps,
-        precision=params.precision,
-        seed=params.seed,
-    )
+    same = params.model_dump(exclude={"valid", "leave_out"})
+    return plain(**same, schedule="cosine", label_smoothing=0.0)
 
 
 def save_adapted(loaded: Loaded, base: Path, out: Path) -> None:

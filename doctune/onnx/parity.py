@@ -1,7 +1,7 @@
 """Does the exported model translate as PyTorch does? Decided on test rows, decoded like PyTorch decoded them.
 
 rows = choose(test, 400)                                     # indices, by hash, in the order of the file
-parity = compare([pytorch[i] for i in rows], fp32, int8, references)
+parity = compare([pytorch[i] for i in rows], pytorch_trimmed, fp32, int8, references)
 check(parity, ExportParams(min_identical=0.99, max_int8_bleu_loss=1.0, parity_rows=400))
 """
 
@@ -37,15 +37,21 @@ def choose(test: Sequence[dict[str, Any]], count: int) -> list[int]:
     return sorted(by_hash[:count])
 
 
-def compare(torch: Sequence[str], fp32: Sequence[str], int8: Sequence[str], references: Sequence[str]) -> Parity:
-    """Outputs of PyTorch, fp32 and int8 graphs for the same rows, against each other and the (normalised) references."""
+def compare(
+    torch: Sequence[str], same: Sequence[str], fp32: Sequence[str], int8: Sequence[str], references: Sequence[str]
+) -> Parity:
+    """Outputs of PyTorch, fp32 and int8 graphs for the same rows, against each other and the (normalised) references.
+
+    `torch` are the trained model's, which scores are compared with; `same` those that fp32 graphs are to give: `torch` again,
+    or, where the vocabulary is trimmed, the trimmed model's.
+    """
     from doctune.scoring.metrics import BLEU, CHRF, score
     from doctune.text import normalise
 
     normal_torch, normal_int8 = ([normalise(text) for text in texts] for texts in (torch, int8))
     return Parity(
         rows=len(references),
-        identical=sum(one == other for one, other in zip(torch, fp32, strict=True)),
+        identical=sum(one == other for one, other in zip(same, fp32, strict=True)),
         bleu_torch=score(BLEU, BLEU.statistics(normal_torch, references)),
         bleu_int8=score(BLEU, BLEU.statistics(normal_int8, references)),
         chrf_int8=score(CHRF, CHRF.statistics(normal_int8, references)),

@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from doctune.section import Section
-from doctune.training.params import TrainParams
+from doctune.training.params import TrainParams, Updates
 
 BUDGET = ("train.epochs", "train.max_steps", "train.eval_steps")  # the sweep's own epochs, max_steps, evaluations
 YARDSTICK = ("train.max_length", "train.trim_vocabulary", "train.loss")  # they decide what a validation loss is of
@@ -101,10 +101,15 @@ class SweepParams(Section):
     pruner: Literal["median", "hyperband", "none"]
     warmup: int = Field(ge=0)
     epochs: float = Field(gt=0)
-    max_steps: int = Field(ge=-1)
+    max_steps: Updates
     evaluations: int = Field(ge=1, le=1000)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
     space: dict[str, Dimension] = Field(min_length=1)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether a trial can be ended early: never by the evaluations of the warm-up, nor by the last, which saves nothing."""
+        return self.pruner != "none" and self.warmup < self.evaluations - 1
 
     @field_validator("space")
     @classmethod

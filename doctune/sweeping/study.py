@@ -14,7 +14,7 @@ bracket by its number, and one that is tried again has a new one there.)
 
 import math
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,9 +103,11 @@ class Study:
 
         A loss that is no number any more ends it whatever the pruner; after the last evaluation nothing is left to save.
         """
-        trial.handle.report(loss, evaluation)
         if not math.isfinite(loss):
+            # Diverged since that evaluation, whose own loss stays: Optuna keeps the first of a number.
+            trial.handle.report(loss, evaluation + (evaluation in self._reported(trial)))
             return False
+        trial.handle.report(loss, evaluation)
         return evaluation >= self._sweep.evaluations or not trial.handle.should_prune()
 
     def complete(self, trial: Trial) -> Result:
@@ -190,12 +192,25 @@ class Study:
         waiting = {trial.user_attrs.get(_RETRY_OF) for trial in self._study.get_trials(states=(TrialState.WAITING,))}
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
             number = int(trial.user_attrs.get(_RETRY_OF, trial.number))
-            if set(trial.params) == set(self._space) and number not in waiting:  # else it was killed while it was drawn
-                self._study.enqueue_trial(trial.params, user_attrs={_RETRY_OF: number})
+            whole = set(trial.params) == set(self._space)  # else it was killed while it was drawn
+            values = (
+                trial.params if whole else trial.system_attrs.get("fixed_params")
+            )  # what it was queued with, if it was
+            if values and number not in waiting:
+                self._study.enqueue_trial(values, user_attrs={_RETRY_OF: number})
                 taken.append(number)
             self._study.set_user_attr(_INTERRUPTED, [*self._interrupted(), trial.number])
             self._study.tell(trial.number, state=TrialState.FAIL)
         return taken
+
+    def try_again(self, handles: Iterable[int]) -> None:
+        """Queue trials anew, given by Optuna's numbers, that ended for a cause which was not theirs."""
+        for handle in handles:
+            trial = self._study.trials[handle]
+            self._study.enqueue_trial(
+                trial.params, user_attrs={_RETRY_OF: int(trial.user_attrs.get(_RETRY_OF, trial.number))}
+            )
+            self._study.set_user_attr(_INTERRUPTED, [*self._interrupted(), handle])
 
     def _interrupted(self) -> list[int]:
         """Trials that were tried again, in Optuna's numbers: they failed in its eyes."""
@@ -248,7 +263,7 @@ def open_study(file: Path, name: str, fingerprint: str, train: TrainParams, swee
 def _sampler(sweep: SweepParams, ended: int) -> "BaseSampler":
     from optuna.samplers import RandomSampler, TPESampler
 
-    seed = sweep.seed * 10_007 + ended
+    seed = (sweep.seed * 10_007 + ended) % 2**32
     if sweep.sampler == "random":
         return RandomSampler(seed)
     return TPESampler(n_startup_trials=sweep.startup_trials, seed=seed)
@@ -257,7 +272,7 @@ def _sampler(sweep: SweepParams, ended: int) -> "BaseSampler":
 def _pruner(sweep: SweepParams) -> "BasePruner":
     from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
-    match sweep.pruner:
+    match sweep.pruner if sweep.prunes else "none":
         case "median":
             return MedianPruner(sweep.startup_trials, n_warmup_steps=sweep.warmup + 1)
         case "hyperband":

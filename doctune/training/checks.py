@@ -14,7 +14,8 @@ from doctune.prompts import Recipe, prompt_ids
 from doctune.training.memory import Need, available_memory, estimate, measure
 from doctune.training.methods import adapter_of, with_method
 from doctune.training.params import Ia3Params, TrainParams
-from doctune.training.precision import number_format
+from doctune.training.precision import check_fast, number_format
+from doctune.training.processes import rank
 from doctune.vocabulary import check_trimmable
 
 CLEARLY = 1.25  # an estimate is taken at its word from here on: it is right within a fifth (doctune.training.memory)
@@ -27,23 +28,26 @@ def check_plan(base: Path, params: TrainParams, remote_code: bool = False, secti
     """
     model = skeleton(base, remote_code)
     check_length(model, params.max_length, f"{section}.max_length")
-    check_method(model, params)
+    check_method(model, params, section)
     need = estimate(measure(with_method(model, params), params), params, number_format(params) != "fp32")
     available = available_memory(params.processes)
     check_memory(need, available, section)
+    if not rank():
+        check_fast(params, section)
     print(f"memory: {need.text} of {available / 1e9:.1f} GB available", flush=True)
 
 
-def check_method(model: Any, params: TrainParams) -> None:
+def check_method(model: Any, params: TrainParams, section: str = "train") -> None:
     """The base takes the method, and what the adapter's knobs name is there and can carry it."""
     quantised = getattr(model.config, "quantization_config", None)
     if quantised is not None:
+        asker = f"train.method {params.method}" if section == "train" else section
         raise DoctuneError(
-            f"train.method {params.method} wants a base of float weights, got one quantised with {_quantiser(quantised)}; use the base that it was made from"
+            f"{asker} wants a base of float weights, got one quantised with {_quantiser(quantised)}; use the base that it was made from"
         )
     if params.gradient_checkpointing and not model.supports_gradient_checkpointing:
         raise DoctuneError(
-            f"train.gradient_checkpointing is true, but a {type(model).__name__} cannot do that; set it to false"
+            f"{section}.gradient_checkpointing is true, but a {type(model).__name__} cannot do that; set it to false"
         )
     if params.trim_vocabulary:
         check_trimmable(model.config)
@@ -88,11 +92,10 @@ def check_targets(model: Any, targets: Sequence[str], knob: str, embeddings: boo
 
 def check_memory(need: Need, available: int, section: str = "train") -> None:
     if need.total > CLEARLY * available:
-        others = (
-            "set train.gradient_checkpointing: true, or use train.method qlora or" if section == "train" else "or use"
-        )
+        qlora = "train.method qlora or " if section == "train" else ""
         raise DoctuneError(
-            f"training wants {need.text}, but {available / 1e9:.1f} GB are available; lower {section}.batch_tokens or {section}.max_length, {others} a smaller base"
+            f"training wants {need.text}, but {available / 1e9:.1f} GB are available; lower {section}.batch_tokens or {section}.max_length, "
+            f"set {section}.gradient_checkpointing: true, or use {qlora}a smaller base"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from doctune.models import Loaded, load_model
 from doctune.training.params import Ia3Params, LoraParams, TrainParams
+from doctune.training.precision import dtype_of, number_format
 
 
 def adapter_of(params: TrainParams) -> LoraParams | Ia3Params | None:
@@ -24,7 +25,9 @@ def open_for_training(base: Path, params: TrainParams, remote_code: bool = False
     """Open the base as the method wants it, adapters in place. `doctune.training.checks` says beforehand what cannot work."""
     from transformers import set_seed
 
-    loaded = load_model(base, remote_code=remote_code, nf4=params.method == "qlora")
+    loaded = load_model(
+        base, remote_code=remote_code, nf4=dtype_of(number_format(params)) if params.method == "qlora" else None
+    )
     set_seed(params.seed)  # adapters begin at random
     model = with_method(loaded.model, params)
     if params.gradient_checkpointing and model is not loaded.model:

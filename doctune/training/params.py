@@ -1,12 +1,21 @@
 """The `train` section of params.yaml."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from doctune.section import Section
 
 LOSS_PATTERN = r"^$|^losses(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*$"  # none, or a function of a module in the folder losses
+
+
+def _no_updates(value: int) -> int:
+    if value == 0:
+        raise ValueError("wanted -1 (as many as the epochs take) or 1 and more")
+    return value
+
+
+Updates = Annotated[int, Field(ge=-1), AfterValidator(_no_updates)]
 
 
 class LoraParams(Section):
@@ -35,8 +44,8 @@ class Ia3Params(Section):
 class TrainParams(Section):
     """Which weights learn: `full` all of them; `lora` low-rank adapters; `dora` the same with each matrix split into magnitude
     and direction (Liu et al. 2024, arXiv:2402.09353); `qlora` LoRA on a base held in 4 bits (NF4 with double quantisation,
-    bfloat16 compute; Dettmers et al. 2023, arXiv:2305.14314); `ia3` learned scales. `gradient_checkpointing` computes a layer's
-    inner values a second time instead of keeping them.
+    products in the run's `precision`; Dettmers et al. 2023, arXiv:2305.14314, with bfloat16); `ia3` learned scales.
+    `gradient_checkpointing` computes a layer's inner values a second time instead of keeping them.
 
     Lengths are in tokens; `batch_tokens` bounds the padded source and target tokens of a batch, `batch_rows` its examples (0: any
     number), and `packing` lays several of a causal model in one row of at most `max_length`. Every `eval_steps` updates (0:
@@ -49,7 +58,7 @@ class TrainParams(Section):
     ia3: Ia3Params
     learning_rate: float = Field(gt=0, le=1)
     epochs: float = Field(gt=0)
-    max_steps: int = Field(ge=-1)
+    max_steps: Updates
     batch_tokens: int = Field(ge=64)
     batch_rows: int = Field(ge=0)
     gradient_accumulation: int = Field(ge=1)

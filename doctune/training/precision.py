@@ -1,9 +1,12 @@
 """The number format that a run computes in: bf16, fp16 or fp32. Weights and the optimizer's state stay float32."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from doctune.errors import DoctuneError
+from doctune.errors import DoctuneError, warn
 from doctune.training.params import TrainParams
+
+if TYPE_CHECKING:
+    import torch
 
 Format = Literal["bf16", "fp16", "fp32"]
 
@@ -29,3 +32,17 @@ def fastest() -> Format:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if hardware else "fp32"
+
+
+def dtype_of(format: Format) -> "torch.dtype":
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[format]
+
+
+def check_fast(params: TrainParams, section: str) -> None:
+    """Say so where bf16 was asked for and the hardware does not multiply it: PyTorch computes it all the same, by far slower."""
+    if params.precision == "bf16" and fastest() != "bf16":
+        warn(
+            f"{section}.precision is bf16, which this hardware does not multiply: expect many times the time that auto takes"
+        )

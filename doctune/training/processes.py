@@ -54,15 +54,15 @@ def take_own_gpu() -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
 
 
-def check_processes(wanted: int) -> None:
+def check_processes(wanted: int, section: str = "train") -> None:
     """Their number decides the result, so params.yaml says it, whoever starts them."""
     if wanted != processes():
         raise DoctuneError(
-            f"train.processes is {wanted}, but {processes()} were started; set it to {processes()}, or start {wanted}"
+            f"{section}.processes is {wanted}, but {processes()} were started; set it to {processes()}, or start {wanted}"
         )
 
 
-def launch(count: int, command: list[str]) -> None:
+def launch(count: int, command: list[str], section: str = "train") -> None:
     """Run Python with `command` as `count` processes of one training. One that fails ends all."""
     import torch
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -71,7 +71,7 @@ def launch(count: int, command: list[str]) -> None:
 
     if torch.cuda.is_available() and torch.cuda.device_count() < count:
         raise DoctuneError(
-            f"train.processes is {count}, one a GPU, but this machine has {torch.cuda.device_count()}; set it to that"
+            f"{section}.processes is {count}, one a GPU, but this machine has {torch.cuda.device_count()}; set it to that"
         )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the error below says it in a line
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // count)))
@@ -164,7 +164,7 @@ class Share(Sampler[list[int]]):
         count = len(_even(list(batches), multiple))
         if count % processes:
             raise DoctuneError(
-                f"train.processes is {processes}, but there are only {count} training rows; give it more data, or set it to 1"
+                f"processes is {processes}, but there are only {count} training rows; give it more data, or set it to 1"
             )
         self.count = count // processes
 

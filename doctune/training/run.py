@@ -98,11 +98,12 @@ def run_training(
     optimizer: Any = None,
     valid_rows: list[dict[str, Any]] | None = None,
     measure_first: bool = False,
+    section: str = "train",
 ) -> Trained:
     """Train `loaded` on encoded examples, resuming from the newest whole checkpoint in `work`.
 
     `valid_rows` are the texts of `valid`, for `choose_by: chrf`; `measure_first`: the history begins with the validation loss
-    before the first step.
+    before the first step. `section` of params.yaml has the run's knobs.
     """
     import torch
     import transformers
@@ -116,7 +117,7 @@ def run_training(
     from doctune.training.watching import Clock, Diverged, LastPoint, PlainLines
 
     keep_few_shapes()
-    check_processes(params.processes)
+    check_processes(params.processes, section)
     precision = number_format(params)
     custom_loss = load_loss(params.loss) if params.loss else None
     quality = Quality(loaded, valid_rows or [], params.seed) if params.choose_by == "chrf" else None
@@ -169,8 +170,8 @@ def run_training(
             if not any(words in str(error) for words in FULL):
                 raise
             raise DoctuneError(
-                f"the memory was full in step {trainer.state.global_step + 1} ({one_line(error, 100)}); lower batch_tokens, or set "
-                "train.gradient_checkpointing: true (with either the training begins anew)"
+                f"the memory was full in step {trainer.state.global_step + 1} ({one_line(error, 100)}); lower {section}.batch_tokens, or "
+                f"set {section}.gradient_checkpointing: true (with either the training begins anew)"
             ) from error
     return Trained(loaded, trainer.state.log_history, _facts(loaded, train, valid, params, precision, trainer.state))
 

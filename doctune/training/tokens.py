@@ -72,6 +72,25 @@ class PairEncoder:
         )
 
 
+@dataclass(frozen=True)
+class DocumentEncoder:
+    """Rows with `text`, each closed with the end token; markers in it are text (see doctune.prompts.templates).
+
+    Which tokens are labels is decided where documents are cut into rows (`in_rows`).
+    """
+
+    tokenizer: Any
+
+    def key(self) -> str:
+        return ""
+
+    def __call__(self, row: Row) -> Example:
+        # verbose=False: a model's limit is no limit of a document
+        ids = self.tokenizer(row["text"], split_special_tokens=True, verbose=False)["input_ids"]
+        end = int(self.tokenizer.eos_token_id)
+        return Example(ids if ids and ids[-1] == end else [*ids, end], [], False, False)
+
+
 def tokenised(encode: Encoder, rows: Sequence[Row], folder: Path, workers: int | None = None) -> Any:
     """A `datasets.Dataset` (in Arrow format) with an example a row, from `folder` where an earlier run left it there."""
     path = folder / f"{_key(encode, rows)[:32]}.arrow"
@@ -191,6 +210,29 @@ def in_memory(examples: Sequence[Example]) -> Any:
     from datasets import Dataset
 
     return Dataset(pa.Table.from_batches([_record(examples)])).with_format("arrow")
+
+
+def in_rows(table: Any, length: int) -> Any:
+    """The documents of a table one behind the other, cut every `length` tokens, as a table of examples kept nowhere.
+
+    All of a row's tokens are labels but the first, which nothing predicts; a last row of one token is left out.
+    """
+    import numpy as np
+    import pyarrow as pa
+    from datasets import Dataset
+
+    stream = table.data.column("input_ids").combine_chunks().values
+    count = len(stream) - (len(stream) % length == 1)
+    starts = np.arange(0, count, length, dtype=np.int32)
+    offsets = np.append(starts, np.int32(count))
+    labels = stream.to_numpy()[:count].copy()
+    labels[starts] = IGNORED
+    lists = [
+        pa.ListArray.from_arrays(pa.array(offsets), values) for values in (stream.slice(0, count), pa.array(labels))
+    ]
+    uncut = pa.array(np.zeros(len(starts), dtype=bool))
+    columns = [*lists, pa.array(np.diff(offsets) - 1, pa.int32()), uncut, uncut]
+    return Dataset(pa.Table.from_arrays(columns, schema=_schema())).with_format("arrow")
 
 
 def _record(examples: Sequence[Example]) -> Any:
