@@ -397,7 +397,7 @@ def test_full_memory_is_said_in_a_line(bases, tmp_path, error):
                 raise error
 
     with pytest.raises(
-        DoctuneError, match=r"^the memory was full in step 3 \(.*memory.*\); lower batch_tokens, or set"
+        DoctuneError, match=r"^the memory was full in step 3 \(.*memory.*\); lower train.batch_tokens, or set"
     ):
         fine_tune(bases["marian"], ROWS, ROWS[:4], params(), tmp_path, [Full()])
 
