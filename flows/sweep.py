@@ -141,7 +141,10 @@ def _search(search: _Search) -> bool:
         update_progress_artifact(progress, _percent(search))
         best = search.study.best()
         if best is not None and best.value is not None:
-            log_study(search.store, search.parent, {"best_valid_loss": best.value}, len(search.study.results()))
+            try:
+                log_study(search.store, search.parent, {"best_valid_loss": best.value}, len(search.study.results()))
+            except DoctuneError as error:
+                get_run_logger().warning("%s; the sweep goes on", error)
         failed = [*failed, trial.handle.number] if result.state == "failed" else []
         if len(failed) == MOST_FAILURES:
             search.study.try_again(failed)
@@ -215,7 +218,11 @@ def _train(search: _Search, trial: Trial, log: Callable[[str], None]) -> Result:
             }
             command = [sys.executable, "-m", "tasks.trial", *(f"--{key}={value}" for key, value in options.items())]
             result = _follow(search, trial, command, run, log)
-        settle(search.store, run, result.state, result.value)
+        try:
+            settle(search.store, run, result.state, result.value)
+        except DoctuneError as error:
+            run.complete = False  # it stays open, for `_settle_all`
+            log(f"{error}; the sweep goes on, and the run is completed at its end")
     shutil.rmtree(work, ignore_errors=True)
     return result
 
@@ -257,6 +264,7 @@ def _account(search: _Search) -> Found:
     """Pictures and tables to MLflow, and the best trial as a preset."""
     from doctune.registry.sweeps import log_study, log_trials
 
+    _settle_all(search)
     study, params = search.study, search.params
     report = Report(study.results(), study.best(), study.importances(), starting_values(params.train, params.sweep))
     preset = None
@@ -269,6 +277,19 @@ def _account(search: _Search) -> Found:
         log_study(search.store, search.parent, shares, len(report.results), files)
     log_trials(search.store, search.parent, report.table(), report.importances)
     return Found(study.name, report, preset)
+
+
+def _settle_all(search: _Search) -> None:
+    """Say in MLflow how those trials ended of which it could not be told then: it was away, or the sweep was killed just there."""
+    from doctune.registry.sweeps import settle, settled, trial_run
+
+    params, study = search.params, search.study
+    known = settled(search.store, search.parent)
+    for result in study.results():
+        if result.number not in known:
+            knobs = trial_params(params.train, params.sweep, result.values, f"trial {result.number}")
+            with trial_run(search.store, search.parent, study.id, result.number, knobs.model_dump()) as run:
+                settle(search.store, run, result.state, result.value)
 
 
 def _origin(search: _Search, report: Report) -> list[str]:

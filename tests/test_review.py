@@ -210,6 +210,10 @@ def test_ratings_of_two_people_reach_mlflow(tmp_path: Path, monkeypatch: pytest.
     table = json.loads(Path(client.download_artifacts(run.info.run_id, "review/ratings.json")).read_text("utf-8"))
     rows = [dict(zip(table["columns"], cells, strict=True)) for cells in table["data"]]
     assert len(rows) == 20
+    known = client.load_table(run.info.experiment_id, "review/ratings.json", [run.info.run_id])
+    assert known["value"].tolist() == [row["value"] for row in rows], (
+        "MLflow knows it as a table, replaced and not appended to"
+    )
     assert {(row["rater"], row["system"], row["value"]) for row in rows} == {
         ("wei", "base", 2), ("wei", "base", 4), ("wei", "tuned", 4), ("安娜", "base", 1), ("安娜", "base", 5),
         ("安娜", "tuned", 5),

@@ -102,6 +102,17 @@ print(json.dumps([{"id": r.info.run_id, "name": r.info.run_name, "status": r.inf
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def forget(root: Path, run: str) -> None:
+    """Leave a trial's run as a kill leaves it that comes between the study's word of the trial's end and MLflow's."""
+    code = f"""
+from doctune.registry.store import connect
+client = connect().client
+client.delete_tag("{run}", "doctune.trial_state")
+client.set_terminated("{run}", "KILLED")
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": str(PROJECT)}, check=True)
+
+
 def test_a_killed_sweep_goes_on_prunes_and_ends_in_a_preset(project, monkeypatch):
     first = start(project)
     wait_for(lambda: list(project.glob(".doctune/checkpoints/*/checkpoint-*/trainer_state.json")), seconds=900)
@@ -125,6 +136,8 @@ def test_a_killed_sweep_goes_on_prunes_and_ends_in_a_preset(project, monkeypatch
     assert all(run["tags"]["mlflow.parentRunId"] == parent["id"] for run in trials.values())
     assert parent["status"] == "FINISHED" and parent["name"] == "better"
     assert {"history.png", "trials.json", "better.yaml"} <= set(parent["files"]), parent["files"]
+    tables = {table["path"] for table in json.loads(parent["tags"]["mlflow.loggedArtifacts"])}
+    assert "trials.json" in tables, "else the UI shows it as JSON"
     unbroken = trials["trial-0"]
     assert unbroken["status"] == "FINISHED" and unbroken["tags"]["doctune.trial_state"] == "complete"
     assert unbroken["steps"] == [10, 20, 30, 40, 50, 60], "the resumed curve has no gap and no zigzag"
@@ -139,7 +152,12 @@ def test_a_killed_sweep_goes_on_prunes_and_ends_in_a_preset(project, monkeypatch
         "the length of a trial is not the model's"
     )
 
+    forget(project, unbroken["id"])
     third = start(project)
     log, _ = third.communicate(timeout=1500)
     assert third.returncode == 0 and "4 of 4 trials ended" in log and "training for" not in log, log[-4000:]
-    assert len(runs(project)) == len(found), "nothing is done twice"
+    again = {run["id"]: run for run in runs(project)}
+    assert len(again) == len(found), "nothing is done twice"
+    mended = again[unbroken["id"]]
+    assert (mended["status"], mended["tags"]["doctune.trial_state"]) == ("FINISHED", "complete")
+    assert mended["metrics"]["value"] == unbroken["metrics"]["value"] and mended["steps"] == unbroken["steps"]

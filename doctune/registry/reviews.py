@@ -11,6 +11,7 @@ from typing import Any
 
 from doctune.registry.lineage import environment, numbers
 from doctune.registry.store import Store, told
+from doctune.registry.tables import log_table
 
 REVIEW = "doctune.review"
 
@@ -31,8 +32,6 @@ def log_review(store: Store, sheet: str, verdict: Mapping[str, Any], ratings: Se
         for key, value in (gone | found).items():  # MLflow cannot forget a number
             store.client.log_metric(run_id, key, value)
         store.client.log_dict(run_id, dict(verdict), "review/verdict.json")
-        keys = list(ratings[0])
-        table = {"columns": keys, "data": [[row[key] for key in keys] for row in ratings]}
-        store.client.log_dict(run_id, table, "review/ratings.json")
+        log_table(store, run_id, "review/ratings.json", {key: [row[key] for row in ratings] for key in ratings[0]})
         store.client.set_terminated(run_id, "FINISHED")
     return run_id

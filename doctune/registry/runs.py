@@ -46,7 +46,7 @@ class TrainingRun:
             _log_points(self._store, self.run_id, points)
         except DoctuneError as error:
             self.complete = False
-            warn(f"{error}; training goes on, and the run is completed from its curves afterwards")
+            warn(f"{error}; training goes on, and the run is completed afterwards")
         self._last |= dict.fromkeys(fresh, step)
 
 
@@ -83,7 +83,7 @@ def training_run(
         try:
             _end(store, training.run_id, status)
         except DoctuneError as error:
-            warn(f"{error}; the run is completed from its curves afterwards")
+            warn(f"{error}; the run is completed afterwards")
 
 
 @told

@@ -21,12 +21,15 @@ from doctune.files import hash_text
 from doctune.registry.lineage import environment
 from doctune.registry.runs import TrainingRun, training_run
 from doctune.registry.store import Store, told
+from doctune.registry.tables import log_table
+from doctune.sweeping.params import MOST_TRIALS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SWEEP = "doctune.sweep"
 TRIAL_STATE = "doctune.trial_state"
+_NUMBER = "doctune.trial"
 _SOURCE = {"mlflow.source.name": "doctune sweep"}
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
@@ -57,7 +60,7 @@ def trial_run(
     store: Store, parent: str, study_id: str, number: int, params: Mapping[str, Any]
 ) -> AbstractContextManager[TrainingRun]:
     """Open the run of one trial, nested in its study's; the same again when the trial was cut short."""
-    tags = {"mlflow.parentRunId": parent, "doctune.trial": str(number), **_SOURCE}
+    tags = {"mlflow.parentRunId": parent, _NUMBER: str(number), **_SOURCE}
     return training_run(store, hash_text("trial", study_id, str(number)), params, tags, f"trial-{number}")
 
 
@@ -68,6 +71,14 @@ def settle(store: Store, run: TrainingRun, state: str, value: float | None) -> N
     store.client.set_tag(run.run_id, TRIAL_STATE, state)
     if value is not None:
         store.client.log_metric(run.run_id, "value", value)
+
+
+@told
+def settled(store: Store, parent: str) -> set[int]:
+    """Numbers of the trials of which MLflow knows how they ended."""
+    query = f"tags.`mlflow.parentRunId` = '{parent}'"
+    found = store.client.search_runs([store.experiment_id], query, max_results=MOST_TRIALS)
+    return {int(run.data.tags[_NUMBER]) for run in found if TRIAL_STATE in run.data.tags}
 
 
 @told
@@ -83,15 +94,11 @@ def log_study(store: Store, parent: str, metrics: Mapping[str, float], step: int
 def log_trials(
     store: Store, parent: str, trials: Mapping[str, Sequence[Any]], importances: Mapping[str, float]
 ) -> None:
-    """Log the table of all trials and the one of the knobs' importances, which MLflow's UI shows as tables."""
+    """Log the table of all trials and the one of the knobs' importances."""
     shares: Mapping[str, Sequence[Any]] = {"knob": list(importances), "importance": list(importances.values())}
     for name, columns in (("trials.json", trials), ("importances.json", shares)):
         if any(columns.values()):
-            store.client.log_dict(parent, {"columns": list(columns), "data": [list(r) for r in _rows(columns)]}, name)
-
-
-def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
-    return zip(*columns.values(), strict=True)
+            log_table(store, parent, name, columns)
 
 
 @told

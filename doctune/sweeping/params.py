@@ -34,6 +34,7 @@ BUDGET = ("train.epochs", "train.max_steps", "train.eval_steps")  # the sweep's 
 YARDSTICK = ("train.max_length", "train.trim_vocabulary", "train.loss")  # they decide what a validation loss is of
 UNUSED = ("train.patience", "train.choose_by", "train.reporters", "train.price_per_hour")  # by a trial
 
+MOST_TRIALS = 10_000
 Number = Annotated[int | float, Field(allow_inf_nan=False)]
 
 
@@ -95,7 +96,7 @@ class SweepParams(Section):
     """A trial trains for `epochs` of the data (or `max_steps` updates) and is evaluated `evaluations` times on the way; its
     value is the lowest validation loss."""
 
-    trials: int = Field(ge=1, le=10_000)
+    trials: int = Field(ge=1, le=MOST_TRIALS)
     sampler: Literal["tpe", "random"]
     startup_trials: int = Field(ge=0)
     pruner: Literal["median", "hyperband", "none"]
