@@ -113,7 +113,7 @@ def _with_rows(model: Any, kept: list[int]) -> Any:
     small = type(model)(config)
     small.load_state_dict(weights)
     small.generation_config = generation
-    return small.to(model.dtype)
+    return small.to(model.dtype).train(model.training)  # one that is made anew would drop out
 
 
 def _renumbered(ids: Any, place: Mapping[int, int]) -> Any:

@@ -28,6 +28,7 @@ def base(tmp_path_factory):
 def both(base):
     whole = load_model(base)
     small = trim(whole, FEW)
+    assert not small.model.training, "an answer of it would be drawn by lot"
     for loaded in (whole, small):
         loaded.model.eval()
     return whole, small
