@@ -173,7 +173,8 @@ def test_shipped_folders_translate_in_a_fresh_process_without_network(marian: Ma
     )
     done = run(code, json.dumps(SOURCES), *moved, HF_HUB_OFFLINE="1")
     assert json.loads(done.stdout) == [load(made.int8).translate(SOURCES) for made in (marian, qwen)]
-    assert done.stderr == "", "warnings would reach whoever serves the model"
+    others = [line for line in done.stderr.splitlines() if "translations are cut at 24 tokens" not in line]
+    assert not others, "warnings of libraries would reach whoever serves the model"
 
 
 @pytest.mark.slow
