@@ -199,12 +199,15 @@ def test_what_is_not_worth_it_is_pruned(tmp_path, pruner):
     assert best.state == "complete" and best.value == min(r.value for r in study.results() if r.state == "complete")
 
 
-def test_a_loss_that_is_no_number_ends_a_trial_at_once(tmp_path):
+@pytest.mark.parametrize("evaluation", [pytest.param(2, id="an evaluation's"), pytest.param(1, id="after one")])
+def test_a_loss_that_is_no_number_ends_a_trial_at_once(tmp_path, evaluation):
+    """A divergence between two evaluations is kept beside the loss before it."""
     study = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep(pruner="none"))
     trial = study.next_trial()
-    assert study.report(trial, 1, 2.5) and not study.report(trial, 2, math.nan)
+    assert study.report(trial, 1, 2.5) and not study.report(trial, evaluation, math.nan)
     result = study.pruned(trial, "at evaluation 2 of 6")
     assert (result.state, result.value, result.evaluations) == ("pruned", 2.5, 2)
+    assert [math.isnan(loss) for loss in study._losses_of(0).values()] == [False, True]
     assert study.best() is None
 
 
@@ -220,15 +223,6 @@ def test_values_that_were_tried_are_not_trained_again(tmp_path):
     for result in results:
         first = next(other for other in trained if other.values == result.values)
         assert (result.state, result.value) == (first.state, first.value)
-
-
-def test_a_divergence_between_evaluations_is_kept_beside_the_loss_before_it(tmp_path):
-    study = open_study(tmp_path / "study.db", "s", "f", TRAIN, sweep(pruner="none"))
-    trial = study.next_trial()
-    assert study.report(trial, 1, 2.5) and not study.report(trial, 1, math.nan)
-    result = study.pruned(trial, "diverged")
-    assert (result.state, result.value, result.evaluations) == ("pruned", 2.5, 2)
-    assert [math.isnan(loss) for loss in study._losses_of(0).values()] == [False, True]
 
 
 def test_trials_that_failed_for_another_s_cause_are_tried_again(tmp_path):

@@ -94,7 +94,7 @@ class Study:
             return None
         self._study.sampler = _sampler(self._sweep, len(done))
         handle = self._study.ask(self._space)
-        number = int(handle.user_attrs.get(_RETRY_OF, handle.number))
+        number = _number(handle)
         same = next((r for r in done if r.state != "failed" and dict(r.values) == handle.params), None)
         return Trial(number, handle.params, same, handle)
 
@@ -191,7 +191,7 @@ class Study:
             self._study.enqueue_trial(start)
         waiting = {trial.user_attrs.get(_RETRY_OF) for trial in self._study.get_trials(states=(TrialState.WAITING,))}
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
-            number = int(trial.user_attrs.get(_RETRY_OF, trial.number))
+            number = _number(trial)
             whole = set(trial.params) == set(self._space)  # else it was killed while it was drawn
             values = (
                 trial.params if whole else trial.system_attrs.get("fixed_params")
@@ -207,9 +207,7 @@ class Study:
         """Queue trials anew, given by Optuna's numbers, that ended for a cause which was not theirs."""
         for handle in handles:
             trial = self._study.trials[handle]
-            self._study.enqueue_trial(
-                trial.params, user_attrs={_RETRY_OF: int(trial.user_attrs.get(_RETRY_OF, trial.number))}
-            )
+            self._study.enqueue_trial(trial.params, user_attrs={_RETRY_OF: _number(trial)})
             self._study.set_user_attr(_INTERRUPTED, [*self._interrupted(), handle])
 
     def _interrupted(self) -> list[int]:
@@ -227,7 +225,7 @@ class Study:
         return dict(self._study.trials[trial.handle.number].intermediate_values)
 
     def _losses_of(self, number: int) -> dict[int, float]:
-        found = next(trial for trial in self._ended() if trial.user_attrs.get(_RETRY_OF, trial.number) == number)
+        found = next(trial for trial in self._ended() if _number(trial) == number)
         return dict(found.intermediate_values)
 
 
@@ -281,6 +279,11 @@ def _pruner(sweep: SweepParams) -> "BasePruner":
             return NopPruner()
 
 
+def _number(trial: "FrozenTrial | OptunaTrial") -> int:
+    """A trial's number, which it keeps when it is tried again."""
+    return int(trial.user_attrs.get(_RETRY_OF, trial.number))
+
+
 def _result(trial: "FrozenTrial") -> Result:
     from optuna.trial import TrialState
 
@@ -288,7 +291,7 @@ def _result(trial: "FrozenTrial") -> Result:
     losses = [loss for loss in trial.intermediate_values.values() if math.isfinite(loss)]
     begin, end = trial.datetime_start, trial.datetime_complete
     return Result(
-        number=int(trial.user_attrs.get(_RETRY_OF, trial.number)),
+        number=_number(trial),
         state=states.get(trial.state, "failed"),
         value=min(losses, default=None),
         values=trial.params,
